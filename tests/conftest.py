@@ -1,0 +1,29 @@
+"""Fixtures: the research data and teacher networks, where this machine has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _found(variable: str, default: str) -> Path:
+    path = Path(os.environ.get(variable) or ROOT.parent / "shared" / default)
+    if not path.is_dir():
+        pytest.skip(f"needs the research data: set {variable}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of photographs and labels (ANNOTATOR_DATA)."""
+    return _found("ANNOTATOR_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def teachers() -> Path:
+    """Folder of teacher networks (ANNOTATOR_TEACHERS)."""
+    return _found("ANNOTATOR_TEACHERS", "teachers")
