@@ -44,7 +44,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all; NaN and infinity are refused, since JSON has neither."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, allow_nan=False)
+        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False))  # json.dump never uses the fast encoder
 
 
 def read_bytes(path: Path, what: str) -> bytes:

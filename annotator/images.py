@@ -7,6 +7,7 @@ read as stored and the orientation tag is ignored everywhere.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,12 @@ class Images(Table):
 
 
 def inside(root: Path, file_name: str, where: str) -> Path:
-    """Path of a file that a dataset names; raises ImageError where it leaves the root."""
+    """Path of a file that a dataset names; raises ImageError where the name leaves the root.
+
+    Only the name is judged: a link that somebody put under the root may point to another disk.
+    """
     path = root / file_name
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):  # noqa: PTH100 (no links followed)
         raise ImageError(expected(f"a path inside {root}", repr(file_name), where))
     return path
 

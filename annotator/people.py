@@ -21,7 +21,8 @@ HUMAN_ORIGINS = ("labelled", "accepted", "corrected", "control")
 AREA_PER_BOX = 0.53
 
 BoolArray = NDArray[np.bool_]
-CodeArray = NDArray[np.uint8]
+# Stored as 8-bit codes, given as any integers.
+CodeArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

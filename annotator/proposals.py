@@ -19,7 +19,8 @@ KIND = {word: code for code, word in enumerate(KINDS)}
 # Whose labels the radius was calibrated on.
 CALIBRATED = ("none", "transferred", "own")
 
-F32 = NDArray[np.float32]
+# Stored as 32-bit floats, given as any.
+F32 = NDArray[np.floating[Any]]
 _F = (np.float32, ("K",))
 
 

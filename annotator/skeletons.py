@@ -51,6 +51,7 @@ ALIASES = {
     ("*", "root"): "pelvis",
     ("halpe26", "hip"): "pelvis",
     ("lsp14", "head_top"): "crown",
+    ("crowdpose", "head"): "top_head",
 }
 
 

@@ -1,1 +1,1 @@
-"""To be described."""
+"""Everything that predicts: an ONNX network beside a TOML card that says how to feed and read it."""

@@ -1,0 +1,328 @@
+"""The loop as functions. `propose` is the first: sources in, a round with proposals and enhanced annotations out.
+
+People are worked on in fixed shards and every prediction is kept in the project's cache as soon as its shard is done;
+all files of the round are functions of sources, settings and cache. So a killed run, started again, ends in the same
+bytes as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import tomli_w
+
+from annotator import derived, formats
+from annotator.errors import InputError, expected
+from annotator.files import atomic_path, file_sha256, write_text
+from annotator.formats import enhanced
+from annotator.formats.dataset import Dataset, Problem, write_problems
+from annotator.images import Images
+from annotator.people import ORIGIN, People
+from annotator.proposals import KIND, Proposals
+from annotator.skeletons import SKELETONS, IntArray
+from annotator.store.project import Project
+from annotator.store.settings import Settings, SourceSettings
+from annotator.students import registry
+from annotator.students.base import PoseModel
+from annotator.students.cache import Cache
+from annotator.students.onnx import default_workers
+
+SHARD = 64
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class How:
+    """How proposals are made.
+
+    Attributes:
+        student: `default`, `teachers`, a known name, or a card's path.
+        hide: keypoints to treat as unlabelled; `all` for every one.
+        workers: threads, all cores where it is None; the result does not depend on it.
+        accept_risk: highest share of released proposals that may be off by more than half a head.
+        ray: `auto` or the address of a Ray cluster that does the shards.
+    """
+
+    student: str = registry.DEFAULT
+    hide: tuple[str, ...] = ()
+    workers: int | None = None
+    accept_risk: float | None = None
+    ray: str | None = None
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What `propose` made.
+
+    Attributes:
+        images, people: of all sources, people over the union skeleton as labelled (nothing hidden).
+        proposals: one row a person whose picture could be read.
+        problems: records set aside.
+        folder: the round's folder.
+        annotations: the enhanced annotation file.
+    """
+
+    images: Images
+    people: People
+    proposals: Proposals
+    problems: tuple[Problem, ...]
+    folder: Path
+    annotations: Path
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers for `--json`."""
+        asked = np.isin(self.proposals.kind, [KIND["not_in_schema"], KIND["hidden"]])
+        placed = asked & np.isfinite(self.proposals.xy).all(axis=2)
+        rule = self.proposals.origin == ORIGIN["derived"]
+        return {
+            "student": self.proposals.student,
+            "people": len(self.people),
+            "images": len(self.images),
+            "labelled": int(self.people.labelled.sum()),
+            "proposed": int((placed & ~rule).sum()),
+            "derived": int((placed & rule).sum()),
+            "calibrated": "none",
+            "annotations": str(self.annotations),
+            "set_aside": len(self.problems),
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        s = self.summary()
+        return [
+            f"{s['people']:,} people in {s['images']:,} images, {s['labelled']:,} labelled keypoints kept as they are",
+            f"{s['proposed']:,} keypoints proposed by {s['student']}, {s['derived']:,} derived by a rule;"
+            " their spread is raw (calibrated: none)",
+            f"wrote {s['annotations']} and {self.folder / 'proposals.parquet'}",
+            f"set aside {s['set_aside']}"
+            + (f" ({self.annotations.with_name('problems.jsonl')})" if s["set_aside"] else ""),
+        ]
+
+
+def source_settings(
+    annotations: Path,
+    images: Path,
+    format: str = "auto",
+    *,
+    name: str = "",
+    only: Path | None = None,  # noqa: A002
+) -> SourceSettings:
+    """Settings of one source; the format is guessed where it is `auto`."""
+    if not images.is_dir():
+        raise InputError(expected("a folder of pictures", "no such folder", str(images)))
+    found = formats.guess(annotations)[0] if format == "auto" else format
+    return SourceSettings(
+        name=name or found,
+        format=found,
+        annotations=str(annotations.resolve()),
+        images=str(images.resolve()),
+        sha256=file_sha256(annotations) if annotations.is_file() else "",
+        only=str(only.resolve()) if only else "",
+    )
+
+
+def init(folder: Path, sources: Sequence[SourceSettings]) -> list[Dataset]:
+    """Make a project of some sources and enter their people; a second run with the same sources changes nothing.
+
+    Raises:
+        InputError: the folder holds another project, or two sources have one name.
+    """
+    names = [source.name for source in sources]
+    if len(set(names)) != len(names):
+        raise InputError(expected("a name of its own for each source", ", ".join(names), str(folder)))
+    datasets = [read_source(source) for source in sources]
+    with Project.create(folder, Settings(sources=tuple(sources))) as project:
+        for dataset in datasets:
+            project.put_people(dataset.people)
+    return datasets
+
+
+def read_source(source: SourceSettings) -> Dataset:
+    """Read a source; raises InputError where its file is not the one that entered the project."""
+    path = Path(source.annotations)
+    if source.sha256 and path.is_file() and file_sha256(path) != source.sha256:
+        raise InputError(expected("the file that entered the project", "another content", str(path)))
+    dataset = formats.read(path, Path(source.images), source.format, source=source.name)
+    if source.only:
+        dataset = formats.restrict(dataset, Path(source.only).read_text(encoding="utf-8").split())
+    return dataset
+
+
+def propose(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    how: How = How(),
+    *,
+    format: str = "auto",  # noqa: A002
+    only: Path | None = None,
+    progress: Progress | None = None,
+) -> Proposed:
+    """Make `out` a project of one source, and propose (see `propose_project`)."""
+    init(out, [source_settings(annotations, images, format, only=only)])
+    return propose_project(out, how, progress=progress)
+
+
+def propose_project(folder: Path, how: How = How(), *, progress: Progress | None = None) -> Proposed:
+    """Propose the keypoints that a project's people lack, and write the first round.
+
+    Args:
+        folder: a project.
+        how: student, hidden keypoints, workers.
+        progress: called with people done and people in all.
+
+    Raises:
+        InputError: an unknown keypoint or student, nobody to propose for, or a release without calibration.
+        MissingError: the student's weights are not on this machine.
+    """
+    if how.accept_risk is not None:
+        what = "calibrated: none"
+        raise InputError(expected("proposals calibrated on their own dataset (calibrated: own)", what, "--accept-risk"))
+    with Project.open(folder) as project:
+        skeleton = SKELETONS[project.settings.skeleton]
+        hidden = list(skeleton.keypoints) if how.hide == ("all",) else list(how.hide)
+        skeleton.indices(hidden)
+        model = registry.resolve(how.student, skeleton, folder)
+        datasets = [read_source(source) for source in project.settings.sources]
+        images = Images.concat([dataset.images for dataset in datasets])
+        people = People.concat([dataset.people.project(skeleton) for dataset in datasets])
+        if not len(people):
+            raise InputError(expected("people with a usable box", "none", ", ".join(str(d.path) for d in datasets)))
+        proposals, unreadable = predict(model, images, people.hide(hidden), project.cache, how.workers, progress)
+        proposals = with_rules(mark_hidden(proposals, people, hidden), people.hide(hidden))
+        problems = _problems(datasets, people, unreadable)
+        target = project.round_folder(1)
+        _write_round(target, proposals, problems, model, hidden)
+        made = folder / "annotations.json"
+        enhanced.write(made, [_visible(dataset, hidden) for dataset in datasets], _written(proposals))
+        write_problems(folder / "problems.jsonl", problems)
+    return Proposed(images, people, proposals, problems, target, made)
+
+
+def predict(
+    model: PoseModel,
+    images: Images,
+    people: People,
+    cache: Path | None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Proposals, dict[str, str]]:
+    """A model's word on people over its own skeleton, and why some pictures cannot be read, by image id.
+
+    Shards hold whole pictures in the people's order of appearance; each is done by one thread.
+    """
+    shards = _shards(people)
+    kept = Cache(cache)
+    done = 0
+
+    def work(rows: IntArray) -> tuple[Proposals, dict[str, str]]:
+        return model.predict(images, people.take(rows), kept)
+
+    parts: list[Proposals] = []
+    unreadable: dict[str, str] = {}
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
+        try:
+            for rows, (part, bad) in zip(shards, pool.map(work, shards), strict=True):
+                parts.append(part)
+                unreadable |= bad
+                done += len(rows)
+                if progress:
+                    progress(done, len(people))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    kept.close()
+    proposals = Proposals.concat(parts)
+    order = {person_id: row for row, person_id in enumerate(people.person_id)}
+    rank = np.array([order[person_id] for person_id in proposals.person_id], dtype=np.int64)
+    return proposals.take(np.argsort(rank, kind="stable")), unreadable
+
+
+def _shards(people: People) -> list[IntArray]:
+    """Rows of people, those of a picture together, about SHARD a piece; depends on the people alone."""
+    first: dict[str, int] = {}
+    place = np.array([first.setdefault(image_id, len(first)) for image_id in people.image_id], dtype=np.int64)
+    rows = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[rows], prepend=-1))
+    cuts, last = [], 0
+    for start in starts:
+        if start - last >= SHARD:
+            cuts.append(start)
+            last = start
+    return np.split(rows, cuts) if len(rows) else []
+
+
+def mark_hidden(proposals: Proposals, people: People, hidden: Sequence[str]) -> Proposals:
+    """Kind `hidden` for the named keypoints; that is how every accuracy figure is made."""
+    kind = proposals.kind.copy()
+    kind[:, people.skeleton.indices(hidden)] = KIND["hidden"]
+    return replace(proposals, kind=kind)
+
+
+def with_rules(proposals: Proposals, people: People) -> Proposals:
+    """Pelvis and thorax by rule, with origin `derived`, where both their parents are labelled and they are not."""
+    row = {person_id: i for i, person_id in enumerate(people.person_id)}
+    people = people.take(np.array([row[name] for name in proposals.person_id], dtype=np.int64))
+    point = derived.midpoints(people.xy, people.skeleton)
+    rule = np.isfinite(point).all(axis=2) & (proposals.kind != KIND["labelled"])
+    nothing: dict[str, Any] = {
+        name: np.where(rule, np.nan, getattr(proposals, name))
+        for name in ("spread_px", "entropy", "peaks", "disagreement_px")
+    }
+    return replace(
+        proposals,
+        xy=np.where(rule[..., None], point, proposals.xy),
+        score=np.where(rule, 1, proposals.score),
+        origin=np.where(rule, ORIGIN["derived"], proposals.origin),
+        **nothing,
+    )
+
+
+def _written(proposals: Proposals) -> Proposals:
+    """What goes into annotations.json: keypoints the dataset does not label, and hidden ones.
+
+    A keypoint that could have been labelled and was not is mostly outside the picture; until the probability of its
+    presence is known it stays in proposals.parquet alone.
+    """
+    left_out = np.isin(proposals.kind, [KIND["unlabelled"], KIND["labelled"]])
+    return replace(proposals, xy=np.where(left_out[..., None], np.nan, proposals.xy))
+
+
+def _visible(dataset: Dataset, hidden: Sequence[str]) -> Dataset:
+    """The dataset with the hidden keypoints unlabelled."""
+    names = [name for name in hidden if name in dataset.people.skeleton.keypoints]
+    return replace(dataset, people=dataset.people.hide(names)) if names else dataset
+
+
+def _problems(datasets: Sequence[Dataset], people: People, unreadable: dict[str, str]) -> tuple[Problem, ...]:
+    found = [problem for dataset in datasets for problem in dataset.problems]
+    for image_id in sorted(unreadable):
+        rows = np.flatnonzero(people.image_id == image_id)
+        path, _, what = unreadable[image_id].partition(": expected ")
+        wanted, _, got = what.partition(", got ")
+        names = [str(person_id) for person_id in people.person_id[rows]]
+        found.append(Problem(path, image_id, wanted, f"{got}; {len(rows)} people without proposals", names))
+    return tuple(found)
+
+
+def _write_round(
+    folder: Path, proposals: Proposals, problems: Sequence[Problem], model: PoseModel, hidden: Sequence[str]
+) -> None:
+    with atomic_path(folder / "proposals.parquet") as temporary:
+        pq.write_table(proposals.rows(), temporary, compression="zstd")
+    settings = {
+        "number": 1,
+        "student": model.name,
+        "networks": [{"name": net.card.name, "sha256": net.digest} for net in model.networks],
+        "hidden": list(hidden),
+        "people": len(proposals),
+        "set_aside": len(problems),
+        "calibrated": "none",
+    }
+    write_text(folder / "round.toml", tomli_w.dumps(settings))

@@ -1,0 +1,189 @@
+"""Writes a training set to disk, runs `python -m models.train` on it, and reads its progress lines and manifest back.
+
+Training is another process and may be another interpreter (ANNOTATOR_TRAIN_PYTHON): nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator.errors import AnnotatorError, TableError, expected
+from annotator.files import atomic_path, share, write_json
+from annotator.images import Images, read_pixels
+from annotator.people import ORIGIN, People
+from annotator.skeletons import FloatArray, Skeleton
+from annotator.students import crop
+from annotator.students.base import readouts
+from annotator.students.cache import Cache
+from annotator.students.onnx import OnnxModel
+from annotator.students.readout import Readout
+
+VERSION = 1
+# The stored crop shows 1.25 boxes times this, so that augmentation finds real pixels beyond the network's crop.
+CONTEXT, FACTOR, STORED_HW = 1.5, 1.25, (320, 240)
+JPEG_QUALITY = 90
+# Origins that train (design: labels and what a reviewer placed).
+TRAINS = ("labelled", "accepted", "corrected", "control")
+SHARD = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """One dataset of a training set.
+
+    Attributes:
+        name: e.g. `coco`.
+        images, people: its tables, people over any skeleton; what the union lacks is left out.
+        label_weight: how far its labels are trusted, 1 for a careful dataset.
+    """
+
+    name: str
+    images: Images
+    people: People
+    label_weight: float = 1.0
+
+
+def write_set(
+    folder: Path,
+    parts: Sequence[Part],
+    teachers: Sequence[OnnxModel],
+    skeleton: Skeleton,
+    cache: Cache,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Write a training set that `models.dataset.PeopleSet` reads; returns the number of people.
+
+    Teachers run once per person (what `cache` holds is not run again). Of each word is kept: up to two peaks in picture
+    pixels with their shares, a score, and a width from how far the mirror image's word was away.
+
+    Args:
+        folder: made if need be; written whole or not at all, `set.json` last.
+        parts: the datasets of one epoch.
+        teachers: networks whose words are distilled.
+        skeleton: the student's keypoints.
+        cache: predictions made before.
+        progress: called with the number of people done since the last call.
+    """
+    columns: list[dict[str, FloatArray]] = []
+    offsets = [0]
+    with atomic_path(folder / "crops.bin") as temporary, temporary.open("wb") as crops:
+        for index, part in enumerate(parts):
+            for start in range(0, len(part.people), SHARD):
+                people = part.people.take(slice(start, start + SHARD)).project(skeleton)
+                rows, jpegs, affine = _crops(part.images, people)
+                people = people.take(rows)
+                for jpeg in jpegs:
+                    crops.write(jpeg)
+                    offsets.append(offsets[-1] + len(jpeg))
+                words, _ = readouts(teachers, part.images, people, cache)
+                columns.append(_columns(people, index, affine, words, teachers, skeleton))
+                progress(SHARD)
+    if not columns:
+        raise TableError(expected("people to train on", "none", str(folder)))
+    arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    with atomic_path(folder / "arrays.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, offset=np.array(offsets, dtype=np.int64), **arrays)  # type: ignore[arg-type]
+    write_json(folder / "set.json", {
+        "version": VERSION,
+        "keypoints": list(skeleton.keypoints),
+        "definitions": list(skeleton.definitions),
+        "oks_sigmas": list(skeleton.oks_sigmas),
+        "flip": skeleton.flip.tolist(),
+        "size_hw": list(STORED_HW),
+        "context": CONTEXT,
+        "datasets": [part.name for part in parts],
+        "label_weight": [part.label_weight for part in parts],
+        "people": [int((arrays["dataset"] == i).sum()) for i in range(len(parts))],
+        "teachers": [{"name": net.card.name, "sha256": net.digest} for net in teachers],
+    })  # fmt: skip
+    return len(arrays["dataset"])
+
+
+def _crops(images: Images, people: People) -> tuple[list[int], list[bytes], FloatArray]:
+    """Stored crops as JPEG for the people whose picture can be read."""
+    path = dict(zip(images.image_id, images.path, strict=True))
+    box = people.bbox_xywh.copy()
+    box[:, :2] -= people.pixel_origin[:, None]
+    affine = crop.affines(box, STORED_HW, FACTOR * CONTEXT)
+    rows, jpegs, last = [], [], ""
+    pixels: NDArray[np.uint8] = np.zeros((0, 0, 3), dtype=np.uint8)
+    for i, image_id in enumerate(people.image_id):
+        if image_id != last:
+            last, pixels = image_id, read_pixels(Path(path[image_id]))
+        bgr = crop.cut(pixels, affine[i], STORED_HW)[..., ::-1]
+        done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if done:
+            rows.append(i)
+            jpegs.append(jpeg.tobytes())
+    return rows, jpegs, affine[rows]
+
+
+def _columns(
+    people: People,
+    dataset: int,
+    affine: FloatArray,
+    words: list[Readout],
+    teachers: Sequence[OnnxModel],
+    skeleton: Skeleton,
+) -> dict[str, Any]:
+    n = len(people)
+    origin = people.pixel_origin[:, None, None].astype(np.float64)
+    trains = np.isin(people.origin, [ORIGIN[word] for word in TRAINS])
+    out: dict[str, Any] = {
+        "dataset": np.full(n, dataset, dtype=np.int16),
+        "affine": affine.astype(np.float32),
+        "xy": np.where(trains[..., None], people.xy - origin, np.nan).astype(np.float32),
+        "v": np.where(trains, people.v, 0).astype(np.uint8),
+        "scale_px": people.scale_px().astype(np.float32),
+    }
+    kept: dict[str, list[FloatArray]] = {"xy": [], "share": [], "score": [], "sigma": []}
+    for net, word in zip(teachers, words, strict=True):
+        k = net.skeleton.columns_of(skeleton)
+        known = k >= 0
+        xy = np.stack([word.xy, word.second_xy], axis=2)[:, k] - origin[..., None]
+        kept["xy"].append(np.where(known[:, None, None], xy, np.nan))
+        shares = np.stack([1 - word.second_share, word.second_share], axis=2)[:, k]
+        kept["share"].append(np.where(known[:, None], shares, 0))
+        kept["score"].append(np.where(known, word.score[:, k], 0))
+        kept["sigma"].append(np.where(known, np.nan_to_num(word.flip[:, k]) / 2, 0))
+    for name, columns in kept.items():
+        shape = (n, 0, len(skeleton), *{"xy": (2, 2), "share": (2,)}.get(name, ()))
+        stacked = np.stack(columns, axis=1) if columns else np.zeros(shape)
+        out[f"teacher_{name}"] = stacked.astype(np.float32)
+    return out
+
+
+def interpreter() -> str:
+    """Python that has the `train` extra: ANNOTATOR_TRAIN_PYTHON, else this one."""
+    return os.environ.get("ANNOTATOR_TRAIN_PYTHON") or sys.executable
+
+
+def run(arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Run `python -m models.train ARGUMENTS` and yield its progress lines as they come.
+
+    Raises:
+        AnnotatorError: training stopped with an error; the message ends with its last line.
+    """
+    environment = os.environ | {"PYTHONPATH": str(share())}
+    command = [interpreter(), "-m", "models.train", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=share()
+    ) as process:
+        last = ""
+        for line in process.stdout or ():
+            if line.startswith("progress "):
+                yield json.loads(line.removeprefix("progress "))
+            last = line.strip() or last
+    if process.returncode:
+        raise AnnotatorError(expected("training to end", f"exit code {process.returncode} ({last})", "models.train"))

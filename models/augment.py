@@ -1,0 +1,134 @@
+"""Augmentation of a whole batch, on the training device: one affine a person, one warp, colour, blanked squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a crop is moved; RTMPose's pipeline with its numbers as defaults, `scale` and `rotate` as given.
+
+    Attributes:
+        flip: probability of a mirror image.
+        scale: lowest and highest zoom.
+        rotate: degrees either way (normal, cut at this), with probability `rotate_share`.
+        shift: fraction of the crop either way.
+        half_body: probability that the crop closes in on the upper or the lower half.
+        colour: strength of brightness, contrast and channel gains.
+        blank: probability of a blanked square of up to .4 of the width.
+    """
+
+    flip: float = 0.5
+    scale: tuple[float, float] = (0.7, 1.35)
+    rotate: float = 60.0
+    rotate_share: float = 0.6
+    shift: float = 0.08
+    half_body: float = 0.2
+    colour: float = 0.25
+    blank: float = 0.4
+
+
+NONE = Augmentation(0, (1, 1), 0, 0, 0, 0, 0, 0)
+
+
+def affines(
+    points: np.ndarray, stored_hw: tuple[int, int], size_hw: tuple[int, int], context: float,
+    how: Augmentation, rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Stored crop -> network crop, (B, 2, 3), and who is mirrored, (B,).
+
+    Args:
+        points: (B, K, 2) the best known keypoints in stored-crop pixels, NaN where unknown, for half bodies.
+        stored_hw, size_hw: sizes of both crops.
+        context: how many times the stored crop is wider than an unmoved network crop.
+    """
+    n = len(points)
+    centre = np.tile(np.array([stored_hw[1] / 2, stored_hw[0] / 2]), (n, 1))
+    zoom = np.full(n, context * size_hw[1] / stored_hw[1]) * np.exp(rng.uniform(*np.log(how.scale), n))
+    centre, zoom = _half_bodies(points, centre, zoom, size_hw, how.half_body, rng)
+    spread = np.clip(rng.normal(0, how.rotate / 2 + 1e-9, n), -how.rotate, how.rotate)
+    angle = np.deg2rad(np.where(rng.random(n) < how.rotate_share, spread, 0))
+    mirrored = rng.random(n) < how.flip
+    shift = rng.uniform(-how.shift, how.shift, (n, 2)) * np.array([size_hw[1], size_hw[0]])
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    linear = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
+    linear[mirrored, 0] *= -1
+    middle = np.array([size_hw[1] / 2, size_hw[0] / 2]) + shift
+    # A mirror image maps index i to W - 1 - i, so its middle lies one index lower.
+    middle[:, 0] -= np.where(mirrored, 1.0, 0.0)
+    return np.concatenate([linear, (middle - np.einsum("nij,nj->ni", linear, centre))[..., None]], axis=2), mirrored
+
+
+def _half_bodies(
+    points: np.ndarray, centre: np.ndarray, zoom: np.ndarray, size_hw: tuple[int, int], share: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Close in on the keypoints above or below the middle one, where there are enough of them."""
+    chosen, upper, margin = (
+        rng.random(len(points)) < share,
+        rng.random(len(points)) < 0.6,
+        rng.uniform(1.3, 1.8, len(points)),
+    )
+    for i in np.flatnonzero(chosen):
+        known = points[i][np.isfinite(points[i]).all(axis=1)]
+        if len(known) < 8:
+            continue
+        half = (
+            known[np.argsort(known[:, 1])][: len(known) // 2]
+            if upper[i]
+            else known[np.argsort(known[:, 1])][len(known) // 2 :]
+        )
+        low, high = half.min(axis=0), half.max(axis=0)
+        side = np.maximum(high - low, 24) * margin[i]
+        centre[i] = (low + high) / 2
+        # Never closer than twice the unmoved crop: the stored pixels hold no more detail.
+        zoom[i] = min(np.min(np.array([size_hw[1], size_hw[0]]) / side), 2 * zoom[i])
+    return centre, zoom
+
+
+def warp(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) -> Tensor:
+    """Warped crops (B, 3, H, W) float 0..255 from stored crops (B, h, w, 3) uint8, black beyond the edge.
+
+    OpenCV on a CPU, `grid_sample` on an accelerator; both sample bilinearly and agree to within rounding.
+    """
+    if crops.device.type == "cpu":
+        height, width = size_hw
+        done = [cv2.warpAffine(one, m, (width, height), flags=cv2.INTER_LINEAR)
+                for one, m in zip(crops.numpy(), affine, strict=True)]  # fmt: skip
+        return torch.from_numpy(np.stack(done)).permute(0, 3, 1, 2).float()
+    return warp_on_device(crops, affine, size_hw)
+
+
+def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) -> Tensor:
+    """As `warp`, by `grid_sample` on the crops' own device."""
+    height, width = size_hw
+    _, h, w, _ = crops.shape
+    square = np.concatenate([affine, np.tile([[[0.0, 0.0, 1.0]]], (len(affine), 1, 1))], axis=1)
+    back = torch.as_tensor(np.linalg.inv(square)[:, :2], dtype=torch.float32, device=crops.device)
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    index = torch.stack([x, y, torch.ones_like(x)], dim=-1).float().to(crops.device)
+    source = torch.einsum("nij,hwj->nhwi", back, index)
+    grid = (2 * source + 1) / torch.tensor([w, h], device=crops.device) - 1
+    return F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False, padding_mode="zeros")
+
+
+def recolour(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast, channel gains, and one blanked square, of pixels (B, 3, H, W) in 0..255."""
+    n, _, height, width = pixels.shape
+    if how.colour:
+        gain = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1)), dtype=torch.float32)
+        tint = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3, dtype=torch.float32)
+        lift = torch.as_tensor(rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1)), dtype=torch.float32)
+        pixels = (pixels * (gain * tint).to(pixels.device) + lift.to(pixels.device)).clamp(0, 255)
+    for i in np.flatnonzero(rng.random(n) < how.blank):
+        side = int(rng.uniform(0.1, 0.4) * width)
+        top, left = rng.integers(0, height - side), rng.integers(0, width - side)
+        pixels[i, :, top : top + side, left : left + side] = float(rng.uniform(0, 255))
+    return pixels

@@ -1,0 +1,104 @@
+"""What mmengine's Runner does not bring: the step of the augmentation, a progress line, the evaluator."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, METRICS
+from mmengine.runner import Runner
+
+from annotator.students import crop, simcc
+
+
+@HOOKS.register_module()
+class StepHook(Hook):
+    """Tells the preprocessor which step it is: with the seed, that fixes every random choice."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Before each batch."""
+        runner.model.data_preprocessor.step = runner.iter
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """One line of JSON after `progress `: step, loss and its parts, images a second, seconds to go.
+
+    Args:
+        interval: steps between lines.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.began, self.first, self.seen, self.sums = time.monotonic(), runner.iter, 0, {}
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add up, and print every `interval` steps."""
+        self.seen += len(data_batch["row"])
+        for name, value in outputs.items():
+            self.sums.setdefault(name, []).append(float(value))
+        if (runner.iter + 1) % self.interval:
+            return
+        elapsed = time.monotonic() - self.began
+        done = runner.iter + 1 - self.first
+        line = {
+            "epoch": runner.epoch + 1,
+            "step": runner.iter + 1,
+            "steps": runner.max_iters,
+            "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
+            "images_per_s": round(self.seen / elapsed, 1),
+            "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
+        } | {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
+        self.sums = {}
+        print("progress " + json.dumps(line), flush=True)
+
+
+@METRICS.register_module()
+class UnionMetric(BaseMetric):
+    """Mean OKS, and PCK@.5 of the head's axis where both its ends are labelled, on a training set used as a check.
+
+    Args:
+        info: the training set's `set.json`.
+        split: SimCC bins a pixel.
+    """
+
+    default_prefix = "check"
+
+    def __init__(self, info: dict[str, Any], split: float = 2.0) -> None:
+        super().__init__()
+        self.info, self.split = info, split
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        """Errors of one batch in picture pixels."""
+        (raw_x, raw_y), batch = data_samples[0]
+        word = simcc.decode(raw_x.float().cpu().numpy(), raw_y.float().cpu().numpy(), self.split)
+        xy = crop.apply(crop.invert(batch["affine"].double().cpu().numpy()), word.xy)
+        truth = {name: column.cpu().numpy() for name, column in batch["truth"].items() if name != "crop"}
+        error = np.linalg.norm(xy - truth["xy"], axis=2)
+        self.results += list(zip(truth["dataset"], error, truth["v"], truth["scale_px"], truth["xy"], strict=True))
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """By dataset: mean OKS of people with at least 8 labels, PCKh@.5 where the head's axis is labelled."""
+        dataset, error, v, scale, xy = (np.stack(column) for column in zip(*results, strict=True))
+        sigma = 2 * np.array(self.info["oks_sigmas"])
+        oks = np.where(v > 0, np.exp(-(error**2) / (2 * (sigma * scale[:, None]) ** 2)), 0).sum(1) / np.maximum(
+            (v > 0).sum(1), 1
+        )
+        neck, top = (self.info["keypoints"].index(name) for name in ("upper_neck", "head_top"))
+        head = 0.75 * np.linalg.norm(xy[:, neck] - xy[:, top], axis=1)
+        hit = np.where(v > 0, error < 0.5 * head[:, None], np.nan)
+        out = {}
+        for i, name in enumerate(self.info["datasets"]):
+            rows = dataset == i
+            if (many := rows & ((v > 0).sum(1) >= 8)).any():
+                out[f"{name}/oks"] = float(oks[many].mean())
+            if (heads := rows & (head > 0)).any():
+                out[f"{name}/pckh"] = float(np.nanmean(hit[heads]))
+        return out

@@ -1,0 +1,41 @@
+"""A head for one resolution from a head for another, so that training may begin on small crops.
+
+The backbone does not know the resolution. The head does in three layers: one that mixes the cells of the feature map
+(its weights are an image over those cells), and the two that spread a token over the bins of an axis.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+STRIDE = 32
+CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
+
+
+def resize_head(
+    state: dict[str, Tensor], from_hw: tuple[int, int], to_hw: tuple[int, int], like: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """State dict whose head fits `to_hw`; shapes are those of `like`.
+
+    >>> weight = torch.arange(8.0).reshape(2, 4)  # 2 hidden dims, a map of 2 x 2 cells
+    >>> bins = torch.ones(4, 2)
+    >>> out = resize_head({CELLS: weight}, (64, 64), (128, 128), {CELLS: torch.zeros(2, 16)})
+    >>> out[CELLS].shape, round(float(out[CELLS].sum()), 3) == round(float(weight.sum()), 3)
+    (torch.Size([2, 16]), True)
+    """
+    out = dict(state)
+    if from_hw == to_hw:
+        return out
+    if CELLS in out:
+        weight = out[CELLS]
+        cells = weight.reshape(len(weight), 1, from_hw[0] // STRIDE, from_hw[1] // STRIDE)
+        size = (to_hw[0] // STRIDE, to_hw[1] // STRIDE)
+        grown = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)
+        # A cell now covers less of the picture: the sum over the map must stay.
+        out[CELLS] = (grown * cells.shape[2] * cells.shape[3] / (size[0] * size[1])).reshape(len(weight), -1)
+    for name in AXES:
+        if name in out and out[name].shape != like[name].shape:
+            bins = out[name].T[None]
+            out[name] = F.interpolate(bins, size=len(like[name]), mode="linear", align_corners=False)[0].T.contiguous()
+    return out
