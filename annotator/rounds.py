@@ -62,7 +62,7 @@ class Proposed:
 
     Attributes:
         images, people: of all sources, people over the union skeleton as labelled (nothing hidden).
-        proposals: one row a person whose picture could be read.
+        proposals: one row a person whose picture could be read, points as in annotations.json.
         problems: records set aside.
         folder: the round's folder.
         annotations: the enhanced annotation file.
@@ -77,8 +77,7 @@ class Proposed:
 
     def summary(self) -> dict[str, Any]:
         """Numbers for `--json`."""
-        asked = np.isin(self.proposals.kind, [KIND["not_in_schema"], KIND["hidden"]])
-        placed = asked & np.isfinite(self.proposals.xy).all(axis=2)
+        placed = np.isfinite(self.proposals.xy).all(axis=2)
         rule = self.proposals.origin == ORIGIN["derived"]
         return {
             "student": self.proposals.student,
@@ -108,10 +107,10 @@ class Proposed:
 def source_settings(
     annotations: Path,
     images: Path,
-    format: str = "auto",
+    format: str = "auto",  # noqa: A002
     *,
     name: str = "",
-    only: Path | None = None,  # noqa: A002
+    only: Path | None = None,
 ) -> SourceSettings:
     """Settings of one source; the format is guessed where it is `auto`."""
     if not images.is_dir():
@@ -200,9 +199,10 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         target = project.round_folder(1)
         _write_round(target, proposals, problems, model, hidden)
         made = folder / "annotations.json"
-        enhanced.write(made, [_visible(dataset, hidden) for dataset in datasets], _written(proposals))
+        written = _written(proposals)
+        enhanced.write(made, [_visible(dataset, hidden) for dataset in datasets], written)
         write_problems(folder / "problems.jsonl", problems)
-    return Proposed(images, people, proposals, problems, target, made)
+    return Proposed(images, people, written, problems, target, made)
 
 
 def predict(

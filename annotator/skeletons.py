@@ -113,9 +113,15 @@ class Skeleton:
         return np.array([self.index(name) for name in names], dtype=np.int64)
 
     def columns_of(self, other: Skeleton) -> IntArray:
-        """For each keypoint of `other`, its column here, or -1 where this skeleton lacks it (by name and definition)."""
+        """For each keypoint of `other`, its column here, or -1 where this one lacks it (by name and definition)."""
         here = {key: i for i, key in enumerate(zip(self.keypoints, self.definitions, strict=True))}
-        return np.array([here.get(key, -1) for key in zip(other.keypoints, other.definitions, strict=True)])
+
+        def place(name: str, definition: str) -> int:
+            # `union` prefixes the later of two keypoints of one name with its dataset.
+            names = (name, f"{other.name}_{name}", name.removeprefix(f"{self.name}_"))
+            return next((here[known, definition] for known in names if (known, definition) in here), -1)
+
+        return np.array([place(*key) for key in zip(other.keypoints, other.definitions, strict=True)], dtype=np.int64)
 
 
 def _sigma(name: str) -> tuple[float, str]:

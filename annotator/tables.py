@@ -84,7 +84,8 @@ class Table:
         skeleton = rest.pop("skeleton")
         if skeleton:
             rest["skeleton"] = _skeleton(skeleton)
-        sizes = {name: tuple(len(rest["skeleton"]) if d == "K" else d for d in t) for name, (_, t) in cls.SHAPES.items()}
+        k = len(rest["skeleton"]) if skeleton else 0
+        sizes = {name: tuple(k if d == "K" else d for d in shape) for name, (_, shape) in cls.SHAPES.items()}
         return cls(**{name: _from_arrow(table[name], sizes[name]) for name in cls.SHAPES}, **rest)
 
     def save(self, path: Path) -> None:

@@ -6,9 +6,7 @@ Training is another process and may be another interpreter (ANNOTATOR_TRAIN_PYTH
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from annotator.skeletons import FloatArray, Skeleton
 from annotator.students import crop
 from annotator.students.base import readouts
 from annotator.students.cache import Cache
+from annotator.students.interpreter import environment, interpreter
 from annotator.students.onnx import OnnxModel
 from annotator.students.readout import Readout
 
@@ -164,21 +163,15 @@ def _columns(
     return out
 
 
-def interpreter() -> str:
-    """Python that has the `train` extra: ANNOTATOR_TRAIN_PYTHON, else this one."""
-    return os.environ.get("ANNOTATOR_TRAIN_PYTHON") or sys.executable
-
-
 def run(arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Run `python -m models.train ARGUMENTS` and yield its progress lines as they come.
 
     Raises:
         AnnotatorError: training stopped with an error; the message ends with its last line.
     """
-    environment = os.environ | {"PYTHONPATH": str(share())}
     command = [interpreter(), "-m", "models.train", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=share()
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), cwd=share()
     ) as process:
         last = ""
         for line in process.stdout or ():

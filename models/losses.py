@@ -32,6 +32,20 @@ def divergence(predicted: Axes, target: Axes) -> Tensor:
     return total
 
 
+def map_divergence(maps: Tensor, target: Axes) -> Tensor:
+    """KL(target || maps), (B, K): the axes' targets, pooled to the map's cells and multiplied, against its softmax.
+
+    Args:
+        maps: raw maps (B, K, h, w).
+        target: distributions (B, K, W * split) and (B, K, H * split).
+    """
+    height, width = maps.shape[-2:]
+    along_x = target[0].unflatten(-1, (width, -1)).sum(dim=-1)
+    along_y = target[1].unflatten(-1, (height, -1)).sum(dim=-1)
+    wanted = (along_y[..., None] * along_x[..., None, :]).flatten(2)
+    return (torch.xlogy(wanted, wanted) - wanted * F.log_softmax(maps.float().flatten(2), dim=-1)).sum(dim=-1)
+
+
 def squared_distance(predicted: Axes, xy: Tensor, split: float) -> Tensor:
     """|p - g|^2 in square crop pixels, (B, K): eq. 6 as written, p being the mean of the predicted distributions."""
     means = []

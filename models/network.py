@@ -13,6 +13,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models import openmm_compat
 
@@ -112,6 +113,26 @@ def _compose(outer: Tensor, inner: Tensor) -> Tensor:
     return torch.cat([linear, outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]], dim=2)
 
 
+class Locator(nn.Module):
+    """A coarse map a keypoint from the last two stages, at a cell of 8 pixels; used in training only.
+
+    RTMPose starts from a backbone that was trained on heatmaps, since from nothing the head's distributions stay at the
+    mean pose for long. This trains both at once: the map tells the backbone where things are from the first step.
+    """
+
+    CELL = 8
+
+    def __init__(self, channels: int, keypoints: int, width: int = 128) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(channels // 2, width, 1), nn.Conv2d(channels, width, 1)
+        self.out = nn.Conv2d(width, keypoints * 4, 3, padding=1)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Maps (B, K, H / 8, W / 8) from features at strides 16 and 32."""
+        mixed = self.fine(fine) + functional.interpolate(self.coarse(coarse), size=fine.shape[-2:])
+        return functional.pixel_shuffle(self.out(functional.silu(mixed)), 2)
+
+
 @MODELS.register_module()
 class UnionPose(BaseModel):
     """Backbone, head and the paper's loss.
@@ -122,18 +143,19 @@ class UnionPose(BaseModel):
         keypoints: K of the union.
         alpha, beta: weights of eq. 8, beta by teacher name.
         form: `simcc` (KL, RTMPose's own) or `squared` (eq. 6 as written) for the labels.
+        locate: weight of the coarse map's divergence beside the head's; 0 for none.
         data_preprocessor: config of `Preprocessor`.
     """
 
     def __init__(
         self, size: str, size_hw: tuple[int, int], keypoints: int, beta: dict[str, float], alpha: float = losses.ALPHA,
-        split: float = 2.0, form: str = "simcc", data_preprocessor: dict[str, Any] | None = None,
+        split: float = 2.0, form: str = "simcc", locate: float = 0.0, data_preprocessor: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor=data_preprocessor)
         deepen, widen, channels = SIZES[size]
-        self.alpha, self.beta, self.split, self.form = alpha, beta, split, form
+        self.alpha, self.beta, self.split, self.form, self.locate = alpha, beta, split, form, locate
         self.backbone = CSPNeXt(
-            arch="P5", expand_ratio=0.5, deepen_factor=deepen, widen_factor=widen, out_indices=(4,),
+            arch="P5", expand_ratio=0.5, deepen_factor=deepen, widen_factor=widen, out_indices=(3, 4),
             channel_attention=True, norm_cfg={"type": "BN"}, act_cfg={"type": "SiLU"},
         )  # fmt: skip
         height, width = size_hw
@@ -146,23 +168,32 @@ class UnionPose(BaseModel):
                      "act_fn": "SiLU", "use_rel_bias": False, "pos_enc": False},
         )  # fmt: skip
 
+        self.locator = Locator(channels, keypoints) if locate else None
+
     def forward(self, inputs: Tensor, mode: str = "tensor", **batch: Any) -> Any:
         """mmengine's three modes: raw outputs, losses, or raw outputs with the batch for the evaluator."""
-        predicted = self.head(self.backbone(inputs))
+        features = self.backbone(inputs)
+        predicted = self.head(features)
         if mode == "loss":
-            return self.losses(predicted, batch["targets"])
+            maps = self.locator(*features) if self.locator else None
+            return self.losses(predicted, maps, batch["targets"])
         return predicted if mode == "tensor" else [(predicted, batch)]
 
-    def losses(self, predicted: tuple[Tensor, Tensor], wanted: dict[str, Any]) -> dict[str, Tensor]:
+    def losses(
+        self, predicted: tuple[Tensor, Tensor], maps: Tensor | None, wanted: dict[str, Any]
+    ) -> dict[str, Tensor]:
         """`loss` is eq. 8 and is what is minimised; the others are its parts, for the progress line."""
+
+        def apart(target: tuple[Tensor, Tensor]) -> Tensor:
+            coarse = 0.0 if maps is None else self.locate * losses.map_divergence(maps, target)
+            return losses.divergence(predicted, target) + coarse
+
         target, weight = wanted["labels"]
-        if self.form == "squared":
-            per_keypoint = losses.squared_distance(predicted, wanted["xy"], self.split)
-        else:
-            per_keypoint = losses.divergence(predicted, target)
+        squared = self.form == "squared"
+        per_keypoint = losses.squared_distance(predicted, wanted["xy"], self.split) if squared else apart(target)
         labels = losses.conditional_keypoint_loss(per_keypoint, weight)
         teachers = {
-            name: losses.distillation_loss(losses.divergence(predicted, mixture), sure)
+            name: losses.distillation_loss(apart(mixture), sure)
             for name, (mixture, sure) in wanted["teachers"].items()
             if self.beta.get(name)
         }

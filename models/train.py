@@ -3,8 +3,8 @@
     python -m models.train --recipe tiny --data SET --out RUN [--check CHECKSET] [--init WEIGHTS] [--set epochs=30]
 
 A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, mmengine's
-checkpoints, `weights.pth` (the averaged weights, a plain state dict) and `manifest.json`. Run again after a kill, it goes
-on from the last checkpoint. Lines that begin with `progress ` are JSON, for whoever started this.
+checkpoints, `weights.pth` (the averaged weights, a plain state dict) and `manifest.json`. Run again after a kill, it
+goes on from the last checkpoint. Lines that begin with `progress ` are JSON, for whoever started this.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     }  # fmt: skip
     model = {
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
+        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"], "locate": recipe["locate"],
         "data_preprocessor": preprocessor,
     }  # fmt: skip
     checking = {} if check is None else {
         "val_dataloader": _loader(check, recipe["batch"], shuffle=False),
         "val_cfg": {},
-        "val_evaluator": {"type": "UnionMetric", "info": json.loads((check / "set.json").read_text()), "split": recipe["split"]},
+        "val_evaluator": {"type": "UnionMetric", "split": recipe["split"],
+                          "info": json.loads((check / "set.json").read_text())},
     }  # fmt: skip
     return Config({
         "model": model,
@@ -134,22 +135,24 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     runner = Runner.from_cfg(config)
     if init and not last:
         initialise(runner.model, init, recipe["size_hw"])
-    if recipe["compile"]:
+    if recipe["compiled"]:
         # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
         runner.model.backbone.compile()
     # mmengine's own checkpoints hold its log buffers; they are ours, so they may be unpickled while resuming.
-    safe = [getattr, np._core.multiarray._reconstruct, np.ndarray, np.dtype, type(np.dtype("float64")),
-            type(np.dtype("int64")), np._core.multiarray.scalar, mmengine.logging.history_buffer.HistoryBuffer]  # fmt: skip
+    arrays = [np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.ndarray, np.dtype]
+    numbers = [type(np.dtype(kind)) for kind in ("float64", "int64")]
+    safe = [getattr, mmengine.logging.history_buffer.HistoryBuffer, *arrays, *numbers]
     with torch.serialization.safe_globals(safe):
         runner.train()
     weights = out / "weights.pth"
-    torch.save({"state_dict": averaged(runner), "size": recipe["size"], "size_hw": tuple(recipe["size_hw"]),
-                "split": recipe["split"], "keypoints": runner.train_dataloader.dataset.info["keypoints"]}, weights)  # fmt: skip
+    keypoints = runner.train_dataloader.dataset.info["keypoints"]
+    shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
+    torch.save({"state_dict": averaged(runner), "keypoints": keypoints, **shape}, weights)
     manifest = {
         "recipe": recipe, "data_sha256": file_sha256(data / "arrays.npz"), "init": str(init) if init else "",
         "weights": weights.name, "weights_sha256": file_sha256(weights), "seconds": round(time.time() - began),
         "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
-        "check": {k: v for k, v in _last_check(runner).items()},
+        "check": _last_check(runner),
     }  # fmt: skip
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return manifest

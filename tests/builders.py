@@ -37,6 +37,7 @@ def make_proposals(table: People, seed: int = 0, *, error_px: float = 5.0) -> Pr
     centre = table.bbox_xywh[:, None, :2] + table.bbox_xywh[:, None, 2:] / 2
     xy = np.where(table.labelled[..., None], table.xy, centre) + offset
     nothing = np.full((n, k), np.nan)
+    missing = np.where(table.in_schema, KIND["unlabelled"], KIND["not_in_schema"])
     return Proposals(
         table.skeleton,
         "made",
@@ -56,6 +57,6 @@ def make_proposals(table: People, seed: int = 0, *, error_px: float = 5.0) -> Pr
         peaks=np.ones((n, k)),
         disagreement_px=np.linalg.norm(offset, axis=2) / 2,
         origin=np.full((n, k), ORIGIN["proposed"]),
-        kind=np.where(table.labelled, KIND["labelled"], np.where(table.in_schema, KIND["unlabelled"], KIND["not_in_schema"])),
+        kind=np.where(table.labelled, KIND["labelled"], missing),
         calibrated=np.zeros((n, k)),
     )

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code: what must be fast has a test of its own.
+settings.register_profile("annotator", deadline=None)
+settings.load_profile("annotator")
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,8 +2,8 @@
 
     python -m workflows.training_set --data ../shared/data --out work_dirs/sets
 
-Splits as in the data's README: `train` of COCO (with 128 people of train2017), MPII, LSP's first half and LSP extended to
-train on; `choose` of COCO and MPII to check on. LSP extended's labels are noisy and count half.
+Splits as in the data's README: `train` of COCO (with 128 pictures of train2017), MPII, LSP's first half and LSP
+extended to train on; `choose` of COCO and MPII to check on. LSP extended's labels are noisy and count half.
 """
 
 from __future__ import annotations

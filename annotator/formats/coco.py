@@ -1,7 +1,8 @@
 """COCO keypoints JSON, also with other lists of keypoints (AI Challenger, CrowdPose, our own union).
 
 Known names are mapped to ours, by definition; unknown ones are kept as keypoints of their own. Crowd regions,
-annotations of categories without keypoints and all other keys of the document pass through.
+annotations of categories without keypoints and all other keys of the document pass through. This cannot be held: which
+keypoints a person's dataset labels at all, whether a box was given, and pixels that count from 1.
 """
 
 from __future__ import annotations

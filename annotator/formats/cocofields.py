@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from annotator.formats.records import NUMBERS, Record, are_numbers, shown
+from annotator.formats.records import Record, are_numbers, is_number, shown
 from annotator.people import AREA_PER_BOX, ORIGIN
 from annotator.skeletons import IntArray
 
@@ -28,6 +28,12 @@ def pixel_origin_of(record: Record) -> int:
     return int(isinstance(block, dict) and block.get("pixel_origin") == 1)
 
 
+def bbox_given_of(record: Record) -> bool:
+    """Whether the box came with the dataset: there is one, and no file of ours says that it was made by a rule."""
+    block = record.get("annotator")
+    return record.get("bbox") is not None and not (isinstance(block, dict) and block.get("bbox_given") is False)
+
+
 def wrong_words(record: Record, triples: int) -> tuple[str, str, str] | None:
     """What is wrong with the origins in a file of ours, as (pointer, expected, found)."""
     words = origins_of(record)
@@ -47,7 +53,7 @@ def wrong_triples(values: Any, columns: IntArray) -> tuple[str, str, str] | None
         found = str(len(values)) if isinstance(values, list) else shown(values)
         return "keypoints", f"{count} numbers ({triples} keypoints x 3)", found
     for i, value in enumerate(values):
-        if type(value) not in NUMBERS:
+        if not is_number(value):
             return f"keypoints[{i}]", "a number", shown(value)
         if i % 3 == 2 and value not in (0, 1, 2) and columns[i // 3] >= 0:
             return f"keypoints[{i}]", "v of 0, 1 or 2", shown(value)

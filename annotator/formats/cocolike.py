@@ -18,6 +18,7 @@ import numpy as np
 from annotator.errors import FormatError, expected
 from annotator.files import read_bytes
 from annotator.formats.cocofields import (
+    bbox_given_of,
     origins_of,
     pixel_origin_of,
     segment_area,
@@ -27,11 +28,11 @@ from annotator.formats.cocofields import (
 )
 from annotator.formats.dataset import Dataset
 from annotator.formats.records import (
-    NUMBERS,
     Aside,
     Record,
     check_found,
     counted,
+    is_number,
     kind_of,
     load_json,
     not_finite,
@@ -41,6 +42,8 @@ from annotator.formats.records import (
 from annotator.images import Images
 from annotator.people import HUMAN_ORIGINS, ORIGIN, People, box_of_keypoints, people
 from annotator.skeletons import IntArray, Skeleton
+
+MAX_SIDE = 2**31
 
 
 class Layout(NamedTuple):
@@ -162,7 +165,7 @@ class _Reader:
         size = []
         for side in ("width", "height"):
             value = record.get(side, -1)
-            if type(value) is not int or value == 0 or value < -1:
+            if type(value) is not int or value == 0 or not -1 <= value < MAX_SIDE:
                 return self.aside.put(f"{pointer}.{side}", "a number of pixels", shown(value), record)
             size.append(value)
         path, wrong = picture(self.root, record.get("file_name"), pointer)
@@ -213,7 +216,7 @@ class _Reader:
         if record.get("bbox") is None and not np.any(np.array(record["keypoints"][2::3])[columns >= 0]):
             return "bbox", "4 numbers (x, y, width, height) where no keypoint is labelled", "nothing"
         area = record.get("area")
-        if area is not None and (type(area) not in NUMBERS or area < 0):
+        if area is not None and (not is_number(area) or area < 0):
             return "area", "a number of square pixels", shown(area)
         return None
 
@@ -252,10 +255,10 @@ class _Reader:
                 if words := origins_of(records[row]):
                     origin[row, columns[triples]] = [ORIGIN[words[t]] for t in np.flatnonzero(triples)]
         v[~np.isin(origin, [ORIGIN[word] for word in HUMAN_ORIGINS])] = 0
-        given = np.array([record.get("bbox") is not None for record in records], dtype=bool)
+        there = [record.get("bbox") is not None for record in records]
         boxes = box_of_keypoints(np.where((v > 0)[..., None], xy, np.nan))
-        if given.any():
-            boxes[given] = [record["bbox"] for record, there in zip(records, given, strict=True) if there]
+        if any(there):
+            boxes[np.array(there)] = [record["bbox"] for record, found in zip(records, there, strict=True) if found]
         table = people(
             skeleton,
             person_id=list(self.persons),
@@ -265,7 +268,7 @@ class _Reader:
             v=v,
             in_schema=in_schema,
             bbox_xywh=boxes,
-            bbox_given=given,
+            bbox_given=np.array([bbox_given_of(record) for record in records], dtype=bool),
             area=[segment_area(record) for record in records],
             record=[text for _, text in self.persons.values()],
         )

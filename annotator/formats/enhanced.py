@@ -3,12 +3,8 @@
 Valid COCO keypoints: one category with keypoints; labelled numbers are the source's to the last bit; what a model
 placed has v = 2 (whether it is hidden is not estimated yet) and is told from a label by `annotator.origin` alone.
 Proposed coordinates are rounded to 1e-4 pixels; `proposals.parquet` has them in full. Crowd regions and annotations of
-other categories stay at their place; a crowd's keypoints become 63 zeros.
-
-MPII and LSP records have no ids: a person's is its index + 1 (pycocotools takes id 0 for "unmatched"), an image's its
-place in the order of first appearance. One source keeps its own pixel convention. Several are brought to COCO's, where
-pixels count from 0 (fields of a record other than keypoints and bbox stay as they are), and an id that is taken
-already is replaced, the old one kept as `source_id`; `info.annotator` says so.
+other categories stay at their place; a crowd's keypoints become 63 zeros. A block also holds `bbox_given` (false for a
+box made by a rule) and `previous`, the labels that a reviewer corrected.
 """
 
 import json
@@ -35,6 +31,11 @@ LEVELS = {
 
 def annotations(datasets: list[Dataset], proposals: Proposals, points: str = "proposed") -> Record:
     """The document as one value.
+
+    One source keeps its own pixel convention. Several are brought to COCO's, where pixels count from 0 (fields of a
+    record other than keypoints, bbox and `annotator` stay as they are); `info.annotator` says so. An id that is taken
+    already is replaced, the old one kept as `source_id`. MPII and LSP records have no ids: a person's is its index + 1
+    (pycocotools takes id 0 for "unmatched"), an image's its place in the order of first appearance.
 
     Args:
         datasets: sources; their people may be over any skeleton, points outside the union go to `source_keypoints`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from annotator.formats.records import Record, as_written
 from annotator.images import size_of
 from annotator.people import AREA_PER_BOX, HUMAN_ORIGINS, ORIGIN, ORIGINS, BoolArray
 from annotator.proposals import Proposals
-from annotator.skeletons import UNION_21, IntArray, Skeleton
+from annotator.skeletons import UNION_21, FloatArray, IntArray, Skeleton
 
 PERSON_CATEGORY = 1
 DECIMALS = 4  # of proposed coordinates and measures
@@ -69,7 +70,7 @@ class Source:
         rows = np.array([row_of.get(name, -1) for name in table.person_id], dtype=np.int64)
         self._points(proposals, rows, words)
         self.measures = {
-            name: _nullable(_columns(getattr(proposals, name), proposals.skeleton, rows, np.nan)) for name in MEASURES
+            name: _rounded(_columns(getattr(proposals, name), proposals.skeleton, rows, np.nan)) for name in MEASURES
         }
 
     def _categories(self, numbers: Numbers) -> None:
@@ -164,12 +165,8 @@ class Source:
 
     def annotations(self) -> Iterator[Record]:
         """Records of `annotations`."""
-        xy, v, origin, label = self.xy.tolist(), self.v.tolist(), self.origin.tolist(), self.label.tolist()
         for entry, number in zip(self.order, self.ids, strict=True):
-            if isinstance(entry, dict):
-                yield self._passed(entry, number)
-            else:
-                yield self._person(entry, number, xy[entry], v[entry], origin[entry], label[entry])
+            yield self._passed(entry, number) if isinstance(entry, dict) else self._person(entry, number)
 
     @property
     def name(self) -> str:
@@ -196,66 +193,76 @@ class Source:
             out |= {"keypoints": [0] * (3 * _K), "num_keypoints": 0}
         return out
 
-    def _person(
-        self, row: int, number: Any, xy: list[list[float]], v: list[int], origin: list[int], label: list[bool]
-    ) -> Record:
+    def _person(self, row: int, number: Any) -> Record:
         table = self.dataset.people
         record: Record = json.loads(table.record[row]) if table.record[row] else {}
+        block = record.get("annotator")
+        block = block if isinstance(block, dict) else {}  # the source may be a file of ours
         raw = self.triples(record) if self.triples and record else None
-        shift, keypoints, words = float(self.shift[row]), [], [ORIGINS[code] for code in origin]
-        previous: Record = {}
-        for k, (x, y) in enumerate(xy):
-            own = raw[self.place[k]] if raw and self.place[k] >= 0 else None
-            if self.undecided[row, k] and own and own[2] and self.corrected[row, k]:
-                point, words[k], label[k] = [own[0] + shift, own[1] + shift, own[2]], "labelled", True
-                point = own if not shift else point
-            else:
-                point = as_written(own if label[k] and not shift else None, x, y, v[k])
-                if own and own[2] and self.corrected[row, k]:
-                    previous[UNION_21.keypoints[k]] = own
-            keypoints += point
+        keypoints, words, labels, previous = self._keypoints(row, raw, block.get("previous") or {})
         out = _renumbered(record, number)
         out["image_id"] = self.image_of[table.image_id[row]]
         out["category_id"] = self.category
         out.setdefault("iscrowd", 0)
-        out |= self._box(record, row, shift)
-        out["num_keypoints"] = sum(label)
+        out |= self._box(record, row)
+        out["num_keypoints"] = labels
         out["keypoints"] = keypoints
         out["annotator"] = {
             "origin": words,
-            **{name: values[row] for name, values in self.measures.items()},
+            **{name: _nullable(values[row]) for name, values in self.measures.items()},
             "source": table.source[row],
             "person_id": table.person_id[row],
-            "pixel_origin": int(table.pixel_origin[row] + shift),
+            "pixel_origin": int(table.pixel_origin[row] + self.shift[row]),
             "bbox_given": bool(table.bbox_given[row]),
-            "source_keypoints": self._extra(record, raw, row),
+            "source_keypoints": {**(block.get("source_keypoints") or {}), **self._extra(raw, row)},
             **({"previous": previous} if previous else {}),
         }
         return out
 
-    def _box(self, record: Record, row: int, shift: float) -> Record:
+    def _keypoints(
+        self, row: int, raw: list[list[Any]] | None, replaced: Record
+    ) -> tuple[list[Any], list[str], int, Record]:
+        """The 63 numbers, 21 origins, the number of labels, and labels that were corrected as they were before."""
+        shift, v, label = float(self.shift[row]), self.v[row].tolist(), self.label[row].tolist()
+        words, previous, flat = [ORIGINS[code] for code in self.origin[row]], {}, []
+        for k, (x, y) in enumerate(self.xy[row].tolist()):
+            own = raw[self.place[k]] if raw and self.place[k] >= 0 else None
+            point = as_written(own if label[k] and not shift else None, x, y, v[k])
+            if self.corrected[row, k]:
+                before = replaced.get(UNION_21.keypoints[k]) or (own and own[2] and _moved(own, shift))
+                if before and self.undecided[row, k]:  # the decision is not written, so the label it changed is
+                    point, words[k], label[k] = before, "labelled", True
+                elif before and before != point:
+                    previous[UNION_21.keypoints[k]] = before
+            flat += point
+        return flat, words, sum(label), previous
+
+    def _box(self, record: Record, row: int) -> Record:
         """Box and area, as written where the source has them."""
         x, y, width, height = self.dataset.people.bbox_xywh[row].tolist()
-        box, area = record.get("bbox"), record.get("area")
+        box, area, shift = record.get("bbox"), record.get("area"), float(self.shift[row])
         same = box == [x, y, width, height] and not shift
         return {
             "bbox": box if same else [x + shift, y + shift, width, height],
             "area": AREA_PER_BOX * width * height if area is None else area,
         }
 
-    def _extra(self, record: Record, raw: list[list[Any]] | None, row: int) -> Record:
-        """Keypoints of the source that the union lacks, in the source's own pixels."""
-        table = self.dataset.people
-        block = record.get("annotator")
-        out = dict(block.get("source_keypoints") or {}) if isinstance(block, dict) else {}
+    def _extra(self, raw: list[list[Any]] | None, row: int) -> Record:
+        """Keypoints of the source that the union lacks."""
+        table, out = self.dataset.people, {}
         for name, t, column in self.extras:
             point = raw[t] if raw else None
             if column >= 0:
                 x, y = table.xy[row, column].tolist()
                 point = as_written(point, x, y, int(table.v[row, column]))
             if point and any(point):
-                out[name] = point
+                out[name] = _moved(point, float(self.shift[row]))
         return out
+
+
+def _moved(point: list[Any], shift: float) -> list[Any]:
+    """A point counted from another first pixel; with no shift, its numbers as they are written."""
+    return [point[0] + shift, point[1] + shift, point[2]] if shift else point
 
 
 def _renumbered(record: Record, number: Any) -> Record:
@@ -276,9 +283,10 @@ def _columns(values: NDArray[Any], skeleton: Skeleton, rows: IntArray, fill: flo
     return out
 
 
-def _nullable(values: NDArray[Any]) -> list[list[float | None]]:
-    """Numbers as JSON has them: rounded, null where there is none."""
-    rounded = values.astype(np.float64).round(DECIMALS)
-    out = rounded.astype(object)
-    out[~np.isfinite(rounded)] = None
-    return out.tolist()  # type: ignore[no-any-return]
+def _rounded(values: NDArray[Any]) -> FloatArray:
+    return values.astype(np.float64).round(DECIMALS)
+
+
+def _nullable(values: FloatArray) -> list[float | None]:
+    """Numbers as JSON has them: null where there is none."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]

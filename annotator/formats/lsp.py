@@ -2,13 +2,8 @@
 
 LSP has (3, 14, N) and its third row says OCCLUDED (1 occluded, 0 visible); pictures are im0001.jpg. LSP extended has
 (14, 3, N) and its third column says LABELLED (1 labelled, 0 not, coordinates then meaningless); pictures are
-im00001.jpg. The two flags are each other's inverse. There are no boxes: `people.box_of_keypoints` is the rule.
-
-Pixels are taken to count from 0. Networks trained on COCO and MPII put the limbs of 300 people of each set .39 (LSP)
-and .12 px (LSP extended) left of the labels on average (standard error .04 and .08); counting from 1 would give 1. What
-is left is an origin of 1 that was shrunk together with the pictures.
-
-This cannot be held: two people in a picture, other picture names, boxes, areas; in LSP unlabelled keypoints, in LSP
+im00001.jpg. The two flags are each other's inverse. There are no boxes: `people.box_of_keypoints` is the rule. This
+cannot be held: two people in a picture, other picture names, boxes, areas; in LSP unlabelled keypoints, in LSP
 extended whether a keypoint is occluded. People of another format are written as LSP extended's.
 """
 
@@ -32,6 +27,9 @@ from annotator.skeletons import LSP_14, FloatArray
 
 NAME = "lsp"
 LOOKED_FOR = "a .mat file with joints (3, 14, N) or (14, 3, N)"
+# Networks trained on COCO and MPII put the limbs of 300 people of each set .39 (LSP) and .12 px (LSP extended) left of
+# the labels on average (standard error .04 and .08), where counting from 1 would give 1. What is left may be MATLAB's
+# origin of 1, shrunk together with the pictures.
 PIXEL_ORIGIN = 0
 _JOINTS = len(LSP_14)
 _FILE_NAME = re.compile(r"im(\d+)\.jpg")

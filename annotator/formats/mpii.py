@@ -19,13 +19,13 @@ from annotator.errors import FormatError, expected
 from annotator.files import read_bytes, write_json
 from annotator.formats.dataset import Dataset
 from annotator.formats.records import (
-    NUMBERS,
     Aside,
     Pictures,
     Record,
     Triples,
     are_numbers,
     at_origin,
+    is_number,
     kind_of,
     load_json,
     shown,
@@ -143,7 +143,7 @@ def wrong_person(record: Record) -> tuple[str, str, str] | None:
     if not are_numbers(record.get("center"), 2):
         return "center", "2 numbers (x, y)", shown(record.get("center"))
     scale = record.get("scale")
-    if type(scale) not in NUMBERS or scale <= 0:  # type: ignore[operator]
+    if not is_number(scale) or scale <= 0:
         return "scale", "a positive number (height / 200 px)", shown(scale)
     return None
 
@@ -163,7 +163,7 @@ def _wrong_words(record: Record, key: str, known: tuple[int, ...]) -> tuple[str,
     if not isinstance(words, list) or len(words) != _JOINTS:
         return key, f"{_JOINTS} numbers", str(len(words)) if isinstance(words, list) else shown(words)
     for k, word in enumerate(words):
-        if type(word) not in NUMBERS or word not in known:
+        if not is_number(word) or word not in known:
             return f"{key}[{k}]", f"one of {', '.join(map(str, known))}", shown(word)
     return None
 

@@ -3,7 +3,8 @@
 An image has `annorect`, its people: head rectangle x1, y1, x2, y2; `annopoints.point` with x, y, id (0 right ankle to
 15 left wrist) and is_visible (1 visible, 0 occluded, often empty: read as visible); `objpos` and `scale`, which make
 the box as in `mpii`. People of the test images have no points. A person's id is its place in the whole file.
-The file's other fields (img_train, single_person, act, ...) pass through as values, without their array types.
+The file's other fields (img_train, single_person, act, ...) pass through as values, without their array types. This
+cannot be held: sizes of pictures, areas, boxes but by the rule, and of ids only the order.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from annotator.formats import matlab
 from annotator.formats.dataset import Dataset
 from annotator.formats.matlab import as_list
 from annotator.formats.mpii import PIXEL_ORIGIN, box_of_scale, scale_of_box
-from annotator.formats.records import NUMBERS, Aside, Pictures, Record, Triples, at_origin, kind_of, shown
+from annotator.formats.records import Aside, Pictures, Record, Triples, at_origin, is_number, kind_of, shown
 from annotator.people import People, box_of_keypoints, people
 from annotator.skeletons import MPII_16, Skeleton
 
@@ -121,7 +122,7 @@ def wrong_person(record: Any) -> tuple[str, str, str] | None:
     seen = set()
     for k, point in enumerate(points_of(record)):
         where = f".annopoints.point[{k}]"
-        if not isinstance(point, dict) or any(type(point.get(key)) not in NUMBERS for key in ("x", "y", "id")):
+        if not isinstance(point, dict) or any(not is_number(point.get(key)) for key in ("x", "y", "id")):
             return where, "a struct with numbers x, y, id", shown(point)
         if point["id"] not in range(_JOINTS) or point["id"] in seen:
             return f"{where}.id", "an id of 0 to 15, used once", shown(point["id"])
@@ -134,10 +135,10 @@ def wrong_person(record: Any) -> tuple[str, str, str] | None:
 def _given(record: Record) -> tuple[list[float], float] | None:
     """Centre and scale, where both are there."""
     position, scale = record.get("objpos"), record.get("scale")
-    if not isinstance(position, dict) or type(scale) not in NUMBERS or scale <= 0:  # type: ignore[operator]
+    if not isinstance(position, dict) or not is_number(scale) or scale <= 0:
         return None
     center = [position.get("x"), position.get("y")]
-    return (center, float(scale)) if all(type(value) in NUMBERS for value in center) else None  # type: ignore
+    return (center, float(scale)) if all(is_number(value) for value in center) else None  # type: ignore
 
 
 def _filled(rectangle: Record) -> Record:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from annotator.people import People
 Record = dict[str, Any]
 Triples = Callable[[Record], list[list[Any]]]  # x, y, v of each keypoint, as the record wrote them
 NUMBERS = (int, float)  # compared with type(), since True is an int to isinstance()
+TOO_LARGE = 1e300  # JSON's integers have no bound, numpy's numbers do
 _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -99,9 +100,14 @@ def speakable(value: Any) -> Any:
     return [speakable(entry) for entry in value] if isinstance(value, list) else value
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a number that a table can hold."""
+    return type(value) in NUMBERS and abs(value) < TOO_LARGE
+
+
 def are_numbers(value: Any, count: int) -> bool:
     """Whether a JSON value is a list of `count` numbers."""
-    return isinstance(value, list) and len(value) == count and all(type(entry) in NUMBERS for entry in value)
+    return isinstance(value, list) and len(value) == count and all(map(is_number, value))
 
 
 def picture(root: Path, file_name: Any, pointer: str) -> tuple[str, tuple[str, str] | None]:
@@ -112,7 +118,10 @@ def picture(root: Path, file_name: Any, pointer: str) -> tuple[str, tuple[str, s
         path = str(inside(root, file_name, pointer))
     except ImageError:
         return "", (f"a path inside {root}", shown(file_name))
-    return path, None if Path(path).is_file() else (f"a picture at {path}", "no such file")
+    try:
+        return path, None if Path(path).is_file() else (f"a picture at {path}", "no such file")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        return path, ("a picture under its root", str(error.strerror))
 
 
 class Pictures:

@@ -207,7 +207,7 @@ def _line(record: str, table: People, row: int, size: tuple[int, int], dimension
         else:
             pair = [_token(x, size[0]), _token(y, size[1])] if v else ["0", "0"]
             out += [*pair, str(v)][:dimensions]
-    return " ".join(out)
+    return record if out == tokens else " ".join(out)
 
 
 def _box_tokens(box: list[float], size: tuple[int, int]) -> list[str]:

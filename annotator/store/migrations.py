@@ -19,7 +19,8 @@ def m002_decisions(db: sqlite3.Connection) -> None:
     db.execute(
         "CREATE TABLE decisions (id INTEGER PRIMARY KEY, person_id TEXT NOT NULL REFERENCES people,"
         " keypoint TEXT NOT NULL, origin TEXT NOT NULL, reviewer TEXT NOT NULL, at TEXT NOT NULL,"
-        " before_x REAL, before_y REAL, before_v INTEGER NOT NULL, after_x REAL, after_y REAL, after_v INTEGER NOT NULL)"
+        " before_x REAL, before_y REAL, before_v INTEGER NOT NULL,"
+        " after_x REAL, after_y REAL, after_v INTEGER NOT NULL)"
     )
     for change in ("UPDATE", "DELETE"):
         db.execute(

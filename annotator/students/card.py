@@ -72,7 +72,8 @@ class Card(_Part):
         keypoint_offset_px: known bias of the network in crop pixels per keypoint, added after decoding.
         trust: weight of a keypoint when several networks are fused, 1 where it is not named.
         flip_test: whether the mirror image is run too.
-        url: where the weights can be had.
+        url: where MMPose's checkpoint can be had, for networks that are exported here.
+        mmpose_config: name of the MMPose config of that checkpoint.
         data, terms, recipe, figures: what it was trained on, under which terms, how, and how good it is.
     """
 
@@ -89,6 +90,7 @@ class Card(_Part):
     flip_test: bool = True
     default: bool = False
     url: str = ""
+    mmpose_config: str = ""
     data: str = ""
     terms: str = ""
     recipe: str = ""

@@ -1,7 +1,7 @@
 """Crops: from a person's box to the pixels a network sees, and the affine between the two.
 
-Coordinates are pixel indices (the first pixel's centre is 0), on the picture and on the crop alike. Crop index i lies at
-centre + (i - size / 2) * scale, which is MMPose's convention, so exported MMPose networks see the same pixels.
+Coordinates are pixel indices (the first pixel's centre is 0), on the picture and on the crop alike. Crop index i lies
+at centre + (i - size / 2) * scale, which is MMPose's convention, so exported MMPose networks see the same pixels.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ def fuse(packed: FloatArray, trust: FloatArray, scale_px: FloatArray) -> tuple[F
     """
     words = [Readout.unpack(one) for one in packed]
     xy = np.stack([word.xy for word in words])
-    known: BoolArray = np.isfinite(xy).all(axis=3)
+    known: BoolArray = np.asarray(np.isfinite(xy).all(axis=3), dtype=np.bool_)
     weight = np.where(known, trust[:, None] * np.stack([np.nan_to_num(word.score) for word in words]) + 1e-9, 0)
     lead = weight.argmax(axis=0)
     first = np.take_along_axis(xy, lead[None, ..., None], axis=0)[0]
-    near: BoolArray = known & (np.linalg.norm(xy - first, axis=3) < AGREE * scale_px[:, None])
+    near = known & (np.linalg.norm(xy - first, axis=3) < AGREE * scale_px[:, None])
     weight = np.where(near, weight, 0)
     share = weight / np.maximum(weight.sum(axis=0), 1e-12)
     out = np.take_along_axis(packed, lead[None, ..., None], axis=0)[0].copy()

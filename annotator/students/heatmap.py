@@ -57,7 +57,7 @@ def unmirror(maps: FloatArray, flip: IntArray, shift: float) -> FloatArray:
 
 def dark(maps: FloatArray, cell: IntArray, kernel: int) -> FloatArray:
     """Peaks (M, 2) as x, y in cells, from maps (M, h, w) and their highest cells (M, 2); at most one cell away."""
-    m, h, w = maps.shape
+    m = len(maps)
     blurred = np.stack([cv2.GaussianBlur(one, (kernel, kernel), 0) for one in maps.astype(np.float32)]) if m else maps
     log = np.pad(np.log(np.maximum(blurred, 1e-10)), ((0, 0), (1, 1), (1, 1)), mode="edge")
     # The 3 x 3 neighbourhood of every highest cell, (M, 3, 3) as [dy, dx].

@@ -23,6 +23,8 @@ from annotator.students import heatmap, simcc
 from annotator.students.card import Card, Heatmap, SimCC
 from annotator.students.readout import Readout
 
+# Fields of a card that do not change what is predicted.
+_SAYS_NOTHING = {"figures", "data", "terms", "recipe", "url", "mmpose_config", "default", "trust", "role"}
 PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -77,7 +79,16 @@ class OnnxModel:
     @property
     def key(self) -> str:
         """What a prediction depends on besides picture and box: the card and the weights."""
-        return f"{self.card.model_dump_json(exclude={'figures', 'data', 'terms', 'recipe', 'url', 'default'})}{self.digest}"
+        return f"{self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
+
+    def check(self) -> None:
+        """Run one black crop; raises FormatError where the outputs do not fit the card."""
+        height, width = self.card.input.size_hw
+        raw = self.raw(np.zeros((1, height, width, 3), dtype=np.uint8))
+        axis = 3 if isinstance(self.card.output, Heatmap) and self.card.output.layout == "NHWC" else 1
+        if any(out.shape[axis] != len(self.skeleton) for out in raw):
+            found = [out.shape for out in raw]
+            raise FormatError(expected(f"outputs for {len(self.skeleton)} keypoints", found, str(self.path)))
 
     def raw(self, crops: NDArray[np.uint8]) -> list[FloatArray]:
         """The network's own outputs for crops (N, H, W, 3), RGB."""

@@ -3,5 +3,3 @@
 _base_ = "tiny"
 size_hw = (128, 96)
 split = 4.0
-batch = 64
-lr = 2e-3

@@ -102,7 +102,9 @@ def _dataset(spec: Spec, root: Path, skeleton: Skeleton, shares: list[int], seed
     names = [spec.file_name(i) for i in range(len(shares))]
     table = people(
         skeleton,
-        person_id=["made:" + spec.person_id(i, int(p), int(j)) for i, (p, j) in enumerate(zip(picture, place, strict=True))],
+        person_id=[
+            "made:" + spec.person_id(i, int(p), int(j)) for i, (p, j) in enumerate(zip(picture, place, strict=True))
+        ],
         image_id=["made:" + spec.image_id(int(p)) for p in picture],
         source="made",
         xy=xy,

@@ -35,7 +35,9 @@ def coco() -> dict[str, Any]:
     """Two pictures of 640 x 480, three people."""
     person = {"category_id": 1, "iscrowd": 0, "bbox": [50, 60, 100, 200], "keypoints": LABELS, "num_keypoints": 17}
     return {
-        "images": [{"id": i, "file_name": f"{name}.png", "width": 640, "height": 480} for i, name in ((1, "a"), (2, "b"))],
+        "images": [
+            {"id": i, "file_name": f"{name}.png", "width": 640, "height": 480} for i, name in ((1, "a"), (2, "b"))
+        ],
         "annotations": [{"id": 10 + i, "image_id": 1 + i // 2, **copy.deepcopy(person)} for i in range(3)],
         "categories": [{"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints), "skeleton": []}],
     }
@@ -72,6 +74,15 @@ COCO_CASES: dict[str, tuple[Callable[[dict[str, Any]], None], str, int]] = {
         person(0, keypoints=with_keypoint(4, "12")), 'annotations[0].keypoints[4]: expected a number, got "12"', 2),
     "true for a number": (
         person(0, keypoints=with_keypoint(4, True)), "annotations[0].keypoints[4]: expected a number, got true", 2),
+    "number beyond all numbers": (
+        person(0, keypoints=with_keypoint(4, 10**400)),
+        f"annotations[0].keypoints[4]: expected a number, got 1{'0' * 56}...", 2),
+    "wider than wide": (
+        picture(1, width=2**40), f"images[1].width: expected a number of pixels, got {2**40}", 2),
+    "name too long": (
+        picture(1, file_name="n" * 300),
+        "images[1].file_name: expected a picture under its root, got File name too long; 1 person set aside with it",
+        2),
     "NaN coordinate": (
         person(0, keypoints=with_keypoint(3, NAN)),
         "annotations[0].keypoints[3]: expected a finite number, got NaN", 2),
@@ -171,7 +182,9 @@ MPII_CASES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("fields", "message"), MPII_CASES.values(), ids=MPII_CASES)
-def test_bad_mpii_record_is_set_aside_whole_and_the_rest_is_read(root: Path, fields: dict[str, Any], message: str) -> None:
+def test_bad_mpii_record_is_set_aside_whole_and_the_rest_is_read(
+    root: Path, fields: dict[str, Any], message: str
+) -> None:
     document = mpii()
     document[1] |= fields
     Path("mpii.json").write_text(json.dumps(document))
@@ -183,9 +196,18 @@ def test_bad_mpii_record_is_set_aside_whole_and_the_rest_is_read(root: Path, fie
 COORDINATES = "0 .5 .5 .2 .2" + " .5 .5 2" * 17
 YOLO_CASES = {
     "too few": ("0 .5 .5 .2 .2 .5 .5 2", "expected 56 numbers (class, box, 17 keypoints x 3), got 8"),
-    "a word": (COORDINATES.replace("0 .5", "0 half", 1), f"expected numbers, got {('0 half .5 .2 .2' + ' .5 .5 2' * 17)[:60]}"),
-    "NaN": (COORDINATES.replace("0 .5", "0 nan", 1), f"expected finite numbers, got {('0 nan .5 .2 .2' + ' .5 .5 2' * 17)[:60]}"),
-    "negative box": (COORDINATES.replace(".2", "-.2", 1), "expected a box with positive width and height, got .5 .5 -.2 .2"),
+    "a word": (
+        COORDINATES.replace("0 .5", "0 half", 1),
+        f"expected numbers, got {('0 half .5 .2 .2' + ' .5 .5 2' * 17)[:60]}",
+    ),
+    "NaN": (
+        COORDINATES.replace("0 .5", "0 nan", 1),
+        f"expected finite numbers, got {('0 nan .5 .2 .2' + ' .5 .5 2' * 17)[:60]}",
+    ),
+    "negative box": (
+        COORDINATES.replace(".2", "-.2", 1),
+        "expected a box with positive width and height, got .5 .5 -.2 .2",
+    ),
     "box outside": (COORDINATES.replace("0 .5", "0 3", 1), "expected a box that meets the picture, got 3 .5 .2 .2"),
     "v of 3": (COORDINATES[:-1] + "3", "expected v of 0, 1 or 2, got 3.0"),
 }
@@ -228,7 +250,8 @@ def test_bad_lsp_person_is_set_aside_and_missing_pictures_are_one_problem(
 
 
 FILE_CASES: dict[str, tuple[str, bytes, str]] = {
-    "broken JSON": ("x.json", b'{"images": [\n  1,,\n]}', "x.json: line 2 column 5: expected JSON, got expecting value"),
+    "broken JSON": (
+        "x.json", b'{"images": [\n  1,,\n]}', "x.json: line 2 column 5: expected JSON, got expecting value"),
     "empty": ("x.json", b"", "x.json: line 1 column 1: expected JSON, got expecting value"),
     "not UTF-8": ("x.json", b'{"images": "\xff\xfe"}', "x.json: expected JSON in UTF-8, got invalid start byte"),
     "half a character": ("x.json", b'{"a": "\\ud800"}', "x.json: expected JSON in UTF-8, got surrogates not allowed"),
@@ -283,7 +306,9 @@ def test_wrong_kind_of_path_is_one_line(root: Path, name: str, format_: str, mes
 
 def test_mat_files_of_something_else_name_their_variables(root: Path) -> None:
     scipy.io.savemat("x.mat", {"poses": np.zeros(3), "joints": np.zeros((3, 13, 5))})
-    with pytest.raises(FormatError, match=r"x\.mat: expected joints of \(3, 14, N\) or \(14, 3, N\) numbers, got \(3, 13, 5\)"):
+    with pytest.raises(
+        FormatError, match=r"x\.mat: expected joints of \(3, 14, N\) or \(14, 3, N\) numbers, got \(3, 13, 5\)"
+    ):
         formats.read(Path("x.mat"), root, "lsp")
     with pytest.raises(FormatError, match=r"x\.mat: expected a variable RELEASE, got poses, joints"):
         mpii_mat.read(Path("x.mat"), root)
@@ -298,7 +323,7 @@ def test_wrong_folder_of_pictures_is_said_once_and_not_for_each_picture(name: st
 
 
 def test_unknown_format_is_a_matter_of_usage(root: Path) -> None:
-    with pytest.raises(UsageError, match="format: expected a format, one of coco, mpii, .*, got 'voc'"):
+    with pytest.raises(UsageError, match=r"format: expected a format, one of coco, mpii, .*, got 'voc'"):
         formats.read(Path("x.json"), root, "voc")
 
 
@@ -306,6 +331,6 @@ def test_place_that_cannot_be_written_leaves_nothing_behind(root: Path) -> None:
     Path("x.json").write_text(json.dumps(coco()))
     dataset = formats.read(Path("x.json"), root)
     Path("file").write_text("in the way")
-    with pytest.raises(StorageError, match="file/out.json: expected a place to write"):
+    with pytest.raises(StorageError, match=r"file/out\.json: expected a place to write"):
         formats.write(Path("file/out.json"), dataset, "coco")
     assert sorted(path.name for path in Path().iterdir()) == ["file", "images", "x.json"]

@@ -46,7 +46,9 @@ def test_every_format_of_the_table_is_under_this_test() -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_people_survive_write_and_read(named: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_people_survive_write_and_read(
+    named: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     name, root = named
     made: Dataset = data.draw(datasets(name, root))
     if name == "yolo" and not len(made.images):

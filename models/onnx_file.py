@@ -1,0 +1,68 @@
+"""A network to an ONNX file, checked against itself.
+
+Weights may be kept as 16-bit floats: each becomes an initializer of half the size and a cast, which onnxruntime folds
+away when it loads the file. Arithmetic stays in 32 bits, so speed does not change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+
+def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[str], *, half: bool = False) -> float:
+    """Export `model` (pixels (N, 3, H, W) -> tensors) and return the largest difference to it on random pixels.
+
+    Args:
+        model: in eval mode, on the CPU.
+        path: the ONNX file; the input is called `image`, the batch size stays open.
+        size_hw: the input's size.
+        outputs: names, in the order the model returns them.
+        half: keep the weights as 16-bit floats.
+    """
+    model = model.eval()
+    example = torch.randn(2, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+    program = torch.onnx.export(
+        model, (example,), input_names=["image"], output_names=outputs, dynamo=True, verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},), optimize=True,
+    )  # fmt: skip
+    program.save(str(path), external_data=False)
+    if half:
+        halve(path)
+    with torch.no_grad():
+        wanted = model(example)
+    wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
+    found = run(path, example.numpy())
+    return max(float(np.abs(f - w.numpy()).max()) for f, w in zip(found, wanted, strict=True))
+
+
+def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
+    """What onnxruntime makes of normalised pixels (N, 3, H, W)."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": pixels})
+
+
+def halve(path: Path) -> None:
+    """Keep the weights of an ONNX file as 16-bit floats, in place."""
+    model = onnx.load(str(path))
+    graph, casts, kept = model.graph, [], []
+    for weight in graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or array.size < 64:
+            kept.append(weight)
+            continue
+        name = f"{weight.name}_half"
+        kept.append(numpy_helper.from_array(array.astype(np.float16), name))
+        casts.append(helper.make_node("Cast", [name], [weight.name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
