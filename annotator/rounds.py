@@ -7,7 +7,7 @@ bytes as an undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from annotator.proposals import KIND, Proposals
 from annotator.skeletons import SKELETONS, IntArray
 from annotator.store.project import Project
 from annotator.store.settings import Settings, SourceSettings
-from annotator.students import registry
+from annotator.students import cluster, registry
 from annotator.students.base import PoseModel
 from annotator.students.cache import Cache
 from annotator.students.onnx import default_workers
@@ -193,7 +193,7 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         people = People.concat([dataset.people.project(skeleton) for dataset in datasets])
         if not len(people):
             raise InputError(expected("people with a usable box", "none", ", ".join(str(d.path) for d in datasets)))
-        proposals, unreadable = predict(model, images, people.hide(hidden), project.cache, how.workers, progress)
+        proposals, unreadable = predict(model, images, people.hide(hidden), project.cache, how, progress)
         proposals = with_rules(mark_hidden(proposals, people, hidden), people.hide(hidden))
         problems = _problems(datasets, people, unreadable)
         target = project.round_folder(1)
@@ -210,38 +210,46 @@ def predict(
     images: Images,
     people: People,
     cache: Path | None,
-    workers: int | None = None,
+    how: How = How(),
     progress: Progress | None = None,
 ) -> tuple[Proposals, dict[str, str]]:
     """A model's word on people over its own skeleton, and why some pictures cannot be read, by image id.
 
-    Shards hold whole pictures in the people's order of appearance; each is done by one thread.
+    The result depends neither on the number of workers nor on where they are.
     """
     shards = _shards(people)
-    kept = Cache(cache)
-    done = 0
-
-    def work(rows: IntArray) -> tuple[Proposals, dict[str, str]]:
-        return model.predict(images, people.take(rows), kept)
-
+    results = (
+        cluster.predict_shards(model, images, people, shards, cache, how.ray)
+        if how.ray
+        else _predict_here(model, images, people, shards, cache, how.workers or default_workers())
+    )
     parts: list[Proposals] = []
     unreadable: dict[str, str] = {}
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
-        try:
-            for rows, (part, bad) in zip(shards, pool.map(work, shards), strict=True):
-                parts.append(part)
-                unreadable |= bad
-                done += len(rows)
-                if progress:
-                    progress(done, len(people))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    kept.close()
+    done = 0
+    for rows, (part, bad) in zip(shards, results, strict=True):
+        parts.append(part)
+        unreadable |= bad
+        done += len(rows)
+        if progress:
+            progress(done, len(people))
     proposals = Proposals.concat(parts)
     order = {person_id: row for row, person_id in enumerate(people.person_id)}
     rank = np.array([order[person_id] for person_id in proposals.person_id], dtype=np.int64)
     return proposals.take(np.argsort(rank, kind="stable")), unreadable
+
+
+def _predict_here(
+    model: PoseModel, images: Images, people: People, shards: list[IntArray], cache: Path | None, workers: int
+) -> Iterator[tuple[Proposals, dict[str, str]]]:
+    """The shards' results in order, each done by one thread from pictures to proposals."""
+    kept = Cache(cache)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield from pool.map(lambda rows: model.predict(images, people.take(rows), kept), shards)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    kept.close()
 
 
 def _shards(people: People) -> list[IntArray]:

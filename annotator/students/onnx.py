@@ -66,6 +66,10 @@ class OnnxModel:
         self._check_names(session)
         return session
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A session cannot be sent to another process; it is opened anew there."""
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
     def _check_names(self, session: Any) -> None:
         found = {node.name for node in (*session.get_inputs(), *session.get_outputs())}
         if missing := [name for name in (self.card.input.name, *self._outputs) if name not in found]:

@@ -1,0 +1,1 @@
+"""Speed measured, each script with its command on top."""

@@ -1,0 +1,1 @@
+"""The experiments, each script with its command on top."""
