@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         TableError,
         UsageError,
     )
+    from annotator.formats import read, write
     from annotator.images import Images
     from annotator.people import People
     from annotator.proposals import Proposals
+    from annotator.rounds import How, propose
     from annotator.skeletons import Skeleton, union
 
 __version__ = "0.1.0"
@@ -33,6 +35,7 @@ __all__ = [
     "AnnotatorError",
     "Decisions",
     "FormatError",
+    "How",
     "ImageError",
     "Images",
     "InputError",
@@ -45,16 +48,23 @@ __all__ = [
     "TableError",
     "UsageError",
     "__version__",
+    "propose",
+    "read",
     "union",
+    "write",
 ]
 
 _MODULES = {
     "Decisions": "decisions",
+    "How": "rounds",
     "Images": "images",
     "People": "people",
     "Proposals": "proposals",
     "Skeleton": "skeletons",
+    "propose": "rounds",
+    "read": "formats",
     "union": "skeletons",
+    "write": "formats",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -33,6 +35,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise StorageError(expected("a place to write", error.strerror or error, str(path))) from error
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        number = left.name.split(".")[-2]
+        if number.isdecimal() and not _runs(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -48,12 +68,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """Content of a file that must be there; `what` names it in the error."""
-    if path.is_dir():
-        raise FormatError(expected(f"{what} (a file)", "a directory", str(path)))
-    if not path.exists():
-        raise FormatError(expected(what, "no such file", str(path)))
+    """Content of a file that must be there; `what` names it in the error.
+
+    Raises:
+        FormatError: no such file, or a directory.
+        StorageError: it is there and cannot be read.
+    """
     try:
+        if path.is_dir():
+            raise FormatError(expected(f"{what} (a file)", "a directory", str(path)))
+        if not path.exists():
+            raise FormatError(expected(what, "no such file", str(path)))
         return path.read_bytes()
     except OSError as error:
         raise StorageError(expected(what, error.strerror, str(path))) from error

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,8 +25,12 @@ from annotator.files import read_bytes
 from annotator.skeletons import IntArray
 from annotator.tables import StrArray, Table
 
-# Larger than any camera's picture (a 100 megapixel frame passes), small enough to hold in memory several times.
-MAX_PIXELS = 200_000_000
+# Larger than any camera's picture (a 100 megapixel frame passes), small enough to hold in memory several times. Pillow
+# itself refuses 179 million.
+MAX_PIXELS = 150_000_000
+_AT_MOST = f"at most {MAX_PIXELS:,} pixels"
+# The list of warning filters is one for all threads: two that change it at once could leave it changed.
+_WARNINGS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,9 @@ def inside(root: Path, file_name: str, where: str) -> Path:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height from the header alone, pixels as stored."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return picture.size
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise ImageError(expected("a picture", _reason(error), str(path))) from error
+    """Width and height from the header alone, pixels as stored; raises ImageError where it is no picture."""
+    with _opened(path, str(path)) as picture:
+        return picture.size
 
 
 def decode(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -84,20 +86,32 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: not a picture, cut short, or more than MAX_PIXELS.
     """
+    with _opened(io.BytesIO(data), where) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ImageError(expected(_AT_MOST, f"{picture.width} x {picture.height}", where))
+        try:
+            if picture.mode.startswith(("I", "F")):
+                return _grey16(np.asarray(picture))
+            if "transparency" in picture.info:  # converting it at once would warn
+                return np.asarray(picture.convert("RGBA").convert("RGB"))
+            return np.asarray(picture.convert("RGB"))
+        except Exception as error:  # decoders raise all kinds on broken data, struct.error and IndexError among them
+            raise ImageError(expected("a whole picture", _reason(error), where)) from error
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO, where: str) -> Iterator[Image.Image]:
+    """A picture whose header has been read, without Pillow's warnings about odd ones."""
     try:
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    size = f"{picture.width} x {picture.height}"
-                    raise ImageError(expected(f"at most {MAX_PIXELS} pixels", size, where))
-                if picture.mode.startswith(("I", "F")):
-                    return _grey16(np.asarray(picture))
-                return np.asarray(picture.convert("RGB"))
-    except ImageError:
-        raise
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise ImageError(expected("a whole picture", _reason(error), where)) from error
+            picture = Image.open(source)
+    except Image.DecompressionBombError as error:
+        raise ImageError(expected(_AT_MOST, _reason(error), where)) from error
+    except Exception as error:  # as above
+        raise ImageError(expected("a picture", _reason(error), where)) from error
+    with picture:
+        yield picture
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -112,5 +126,5 @@ def _grey16(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).split("\n")[0]
+    text = str(error).split("\n")[0] or type(error).__name__
     return "no picture that Pillow knows" if "cannot identify" in text else text

@@ -7,8 +7,9 @@ bytes as an undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from annotator import derived, formats
-from annotator.errors import InputError, expected
-from annotator.files import atomic_path, file_sha256, write_text
+from annotator.errors import FormatError, InputError, expected
+from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from annotator.formats import enhanced
 from annotator.formats.dataset import Dataset, Problem, write_problems
 from annotator.images import Images
 from annotator.people import ORIGIN, People
 from annotator.proposals import KIND, Proposals
-from annotator.skeletons import SKELETONS, IntArray
+from annotator.skeletons import SKELETONS, UNION_21, IntArray, Skeleton
 from annotator.store.project import Project
 from annotator.store.settings import Settings, SourceSettings
 from annotator.students import cluster, registry
@@ -34,6 +35,7 @@ from annotator.students.cache import Cache
 from annotator.students.onnx import default_workers
 
 SHARD = 64
+PROBLEMS = "problems.jsonl"
 Progress = Callable[[int, int], None]
 
 
@@ -99,8 +101,7 @@ class Proposed:
             f"{s['proposed']:,} keypoints proposed by {s['student']}, {s['derived']:,} derived by a rule;"
             " their spread is raw (calibrated: none)",
             f"wrote {s['annotations']} and {self.folder / 'proposals.parquet'}",
-            f"set aside {s['set_aside']}"
-            + (f" ({self.annotations.with_name('problems.jsonl')})" if s["set_aside"] else ""),
+            f"set aside {s['set_aside']}" + (f" ({self.annotations.with_name(PROBLEMS)})" if s["set_aside"] else ""),
         ]
 
 
@@ -127,7 +128,9 @@ def source_settings(
 
 
 def init(folder: Path, sources: Sequence[SourceSettings]) -> list[Dataset]:
-    """Make a project of some sources and enter their people; a second run with the same sources changes nothing.
+    """Make a project of some sources, enter their people, and say in problems.jsonl what was set aside.
+
+    A second run with the same sources changes nothing.
 
     Raises:
         InputError: the folder holds another project, or two sources have one name.
@@ -135,11 +138,24 @@ def init(folder: Path, sources: Sequence[SourceSettings]) -> list[Dataset]:
     names = [source.name for source in sources]
     if len(set(names)) != len(names):
         raise InputError(expected("a name of its own for each source", ", ".join(names), str(folder)))
-    datasets = [read_source(source) for source in sources]
+    datasets = read_sources(sources)
     with Project.create(folder, Settings(sources=tuple(sources))) as project:
         for dataset in datasets:
             project.put_people(dataset.people)
+        if not (folder / PROBLEMS).exists():
+            write_problems(folder / PROBLEMS, [problem for dataset in datasets for problem in dataset.problems])
     return datasets
+
+
+def read_sources(sources: Sequence[SourceSettings]) -> list[Dataset]:
+    """Read sources; a picture that a list names is missed only where none of them has it."""
+    datasets = [read_source(source) for source in sources]
+    there = {name for dataset in datasets for name in dataset.images.file_name}
+
+    def missed(problem: Problem) -> bool:
+        return problem.pointer != "list" or problem.record not in there
+
+    return [replace(dataset, problems=tuple(filter(missed, dataset.problems))) for dataset in datasets]
 
 
 def read_source(source: SourceSettings) -> Dataset:
@@ -149,8 +165,17 @@ def read_source(source: SourceSettings) -> Dataset:
         raise InputError(expected("the file that entered the project", "another content", str(path)))
     dataset = formats.read(path, Path(source.images), source.format, source=source.name)
     if source.only:
-        dataset = formats.restrict(dataset, Path(source.only).read_text(encoding="utf-8").split())
+        dataset = formats.restrict(dataset, _listed(Path(source.only)))
     return dataset
+
+
+def _listed(path: Path) -> list[str]:
+    """The names in a file, one a line."""
+    try:
+        lines = read_bytes(path, "a list of pictures").decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(expected("a list of pictures in UTF-8", error.reason, str(path))) from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def propose(
@@ -164,6 +189,7 @@ def propose(
     progress: Progress | None = None,
 ) -> Proposed:
     """Make `out` a project of one source, and propose (see `propose_project`)."""
+    _asked(how, UNION_21, out)  # a request that cannot be met leaves no project behind
     init(out, [source_settings(annotations, images, format, only=only)])
     return propose_project(out, how, progress=progress)
 
@@ -180,15 +206,10 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         InputError: an unknown keypoint or student, nobody to propose for, or a release without calibration.
         MissingError: the student's weights are not on this machine.
     """
-    if how.accept_risk is not None:
-        what = "calibrated: none"
-        raise InputError(expected("proposals calibrated on their own dataset (calibrated: own)", what, "--accept-risk"))
     with Project.open(folder) as project:
         skeleton = SKELETONS[project.settings.skeleton]
-        hidden = list(skeleton.keypoints) if how.hide == ("all",) else list(how.hide)
-        skeleton.indices(hidden)
-        model = registry.resolve(how.student, skeleton, folder)
-        datasets = [read_source(source) for source in project.settings.sources]
+        model, hidden = _asked(how, skeleton, folder)
+        datasets = read_sources(project.settings.sources)
         images = Images.concat([dataset.images for dataset in datasets])
         people = People.concat([dataset.people.project(skeleton) for dataset in datasets])
         if not len(people):
@@ -201,8 +222,18 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         made = folder / "annotations.json"
         written = _written(proposals)
         enhanced.write(made, [_visible(dataset, hidden) for dataset in datasets], written)
-        write_problems(folder / "problems.jsonl", problems)
+        write_problems(folder / PROBLEMS, problems)
     return Proposed(images, people, written, problems, target, made)
+
+
+def _asked(how: How, skeleton: Skeleton, folder: Path) -> tuple[PoseModel, list[str]]:
+    """The student and the hidden keypoints that were asked for; raises where there are none such."""
+    if how.accept_risk is not None:
+        what = "calibrated: none"
+        raise InputError(expected("proposals calibrated on their own dataset (calibrated: own)", what, "--accept-risk"))
+    hidden = list(skeleton.keypoints) if how.hide == ("all",) else list(how.hide)
+    skeleton.indices(hidden)
+    return registry.resolve(how.student, skeleton, folder), hidden
 
 
 def predict(
@@ -226,12 +257,13 @@ def predict(
     parts: list[Proposals] = []
     unreadable: dict[str, str] = {}
     done = 0
-    for rows, (part, bad) in zip(shards, results, strict=True):
-        parts.append(part)
-        unreadable |= bad
-        done += len(rows)
-        if progress:
-            progress(done, len(people))
+    with closing(results):  # whatever stops the loop stops the shards that wait
+        for rows, (part, bad) in zip(shards, results, strict=True):
+            parts.append(part)
+            unreadable |= bad
+            done += len(rows)
+            if progress:
+                progress(done, len(people))
     proposals = Proposals.concat(parts)
     order = {person_id: row for row, person_id in enumerate(people.person_id)}
     rank = np.array([order[person_id] for person_id in proposals.person_id], dtype=np.int64)
@@ -240,16 +272,14 @@ def predict(
 
 def _predict_here(
     model: PoseModel, images: Images, people: People, shards: list[IntArray], cache: Path | None, workers: int
-) -> Iterator[tuple[Proposals, dict[str, str]]]:
+) -> Generator[tuple[Proposals, dict[str, str]], None, None]:
     """The shards' results in order, each done by one thread from pictures to proposals."""
-    kept = Cache(cache)
-    with ThreadPoolExecutor(workers) as pool:
+    with closing(Cache(cache)) as kept, ThreadPoolExecutor(workers) as pool:
         try:
             yield from pool.map(lambda rows: model.predict(images, people.take(rows), kept), shards)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    kept.close()
 
 
 def _shards(people: People) -> list[IntArray]:

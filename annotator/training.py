@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator.errors import AnnotatorError, TableError, expected
-from annotator.files import atomic_path, share, write_json
+from annotator.errors import AnnotatorError, MissingError, TableError, expected
+from annotator.files import atomic_path, write_json
+from annotator.formats.dataset import Problem, write_problems
 from annotator.images import Images, read_pixels
 from annotator.people import ORIGIN, People
 from annotator.skeletons import FloatArray, Skeleton
@@ -60,8 +61,10 @@ def write_set(
     skeleton: Skeleton,
     cache: Cache,
     progress: Callable[[int], None] = lambda _: None,
-) -> int:
-    """Write a training set that `models.dataset.PeopleSet` reads; returns the number of people.
+) -> tuple[int, int]:
+    """Write a training set that `models.dataset.PeopleSet` reads; returns how many people are in it, and how many not.
+
+    People whose picture cannot be read are left out, and `problems.jsonl` beside the set says which and why.
 
     Teachers run once per person (what `cache` holds is not run again). Of each word is kept: up to two peaks in picture
     pixels with their shares, a score, and a width from how far the mirror image's word was away.
@@ -73,26 +76,37 @@ def write_set(
         skeleton: the student's keypoints.
         cache: predictions made before.
         progress: called with the number of people done since the last call.
+
+    Raises:
+        TableError: nobody to train on.
     """
     columns: list[dict[str, FloatArray]] = []
     offsets = [0]
+    problems: list[Problem] = []
+    left_out = 0
     with atomic_path(folder / "crops.bin") as temporary, temporary.open("wb") as crops:
         for index, part in enumerate(parts):
             for start in range(0, len(part.people), SHARD):
                 people = part.people.take(slice(start, start + SHARD)).project(skeleton)
-                rows, jpegs, affine = _crops(part.images, people)
+                rows, jpegs, affine, unreadable = _crops(part.images, people)
+                problems += unreadable
+                left_out += len(people) - len(rows)
+                progress(len(people))
                 people = people.take(rows)
                 for jpeg in jpegs:
                     crops.write(jpeg)
                     offsets.append(offsets[-1] + len(jpeg))
                 words, _ = readouts(teachers, part.images, people, cache)
                 columns.append(_columns(people, index, affine, words, teachers, skeleton))
-                progress(SHARD)
-    if not columns:
-        raise TableError(expected("people to train on", "none", str(folder)))
+        if len(offsets) == 1:
+            found = f"none ({left_out} whose picture cannot be read)" if left_out else "none"
+            raise TableError(expected("people to train on", found, str(folder)))
+        # A set that was here before must not be taken for whole while its files are replaced.
+        (folder / "set.json").unlink(missing_ok=True)
     arrays = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     with atomic_path(folder / "arrays.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, offset=np.array(offsets, dtype=np.int64), **arrays)  # type: ignore[arg-type]
+    write_problems(folder / "problems.jsonl", problems)
     write_json(folder / "set.json", {
         "version": VERSION,
         "keypoints": list(skeleton.keypoints),
@@ -106,26 +120,40 @@ def write_set(
         "people": [int((arrays["dataset"] == i).sum()) for i in range(len(parts))],
         "teachers": [{"name": net.card.name, "sha256": net.digest} for net in teachers],
     })  # fmt: skip
-    return len(arrays["dataset"])
+    return len(arrays["dataset"]), left_out
 
 
-def _crops(images: Images, people: People) -> tuple[list[int], list[bytes], FloatArray]:
-    """Stored crops as JPEG for the people whose picture can be read."""
+def _crops(images: Images, people: People) -> tuple[list[int], list[bytes], FloatArray, list[Problem]]:
+    """Stored crops as JPEG for the people whose picture can be read, their rows and affines, and why others cannot."""
     path = dict(zip(images.image_id, images.path, strict=True))
     box = people.bbox_xywh.copy()
     box[:, :2] -= people.pixel_origin[:, None]
     affine = crop.affines(box, STORED_HW, FACTOR * CONTEXT)
     rows, jpegs, last = [], [], ""
-    pixels: NDArray[np.uint8] = np.zeros((0, 0, 3), dtype=np.uint8)
+    pixels: NDArray[np.uint8] | None = None
+    unreadable: dict[str, str] = {}
     for i, image_id in enumerate(people.image_id):
         if image_id != last:
-            last, pixels = image_id, read_pixels(Path(path[image_id]))
-        bgr = crop.cut(pixels, affine[i], STORED_HW)[..., ::-1]
-        done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if done:
+            last = image_id
+            try:
+                pixels = read_pixels(Path(path[image_id]))
+            except AnnotatorError as error:
+                pixels, unreadable[image_id] = None, str(error)
+        if pixels is not None:
+            bgr = crop.cut(pixels, affine[i], STORED_HW)[..., ::-1]
             rows.append(i)
-            jpegs.append(jpeg.tobytes())
-    return rows, jpegs, affine[rows]
+            jpegs.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
+    return rows, jpegs, affine[rows], _left_out(people, unreadable)
+
+
+def _left_out(people: People, unreadable: dict[str, str]) -> list[Problem]:
+    problems = []
+    for image_id, error in unreadable.items():
+        path, _, what = error.partition(": expected ")
+        wanted, _, got = what.partition(", got ")
+        who = [str(name) for name in people.person_id[people.image_id == image_id]]
+        problems.append(Problem(path, image_id, wanted, f"{got}; {len(who)} people left out", who))
+    return problems
 
 
 def _columns(
@@ -166,17 +194,33 @@ def _columns(
 def run(arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Run `python -m models.train ARGUMENTS` and yield its progress lines as they come.
 
+    The training ends when the iterator is closed before its end; run again, it goes on.
+
     Raises:
+        MissingError: the interpreter is not there, or lacks the `train` extra.
         AnnotatorError: training stopped with an error; the message ends with its last line.
     """
-    command = [interpreter(), "-m", "models.train", *arguments]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), cwd=share()
-    ) as process:
+    # -P: a folder `models` in the current folder is somebody else's; and relative paths stay what they are.
+    command = [interpreter(), "-P", "-m", "models.train", *arguments]
+    with _started(command) as process:
         last = ""
-        for line in process.stdout or ():
-            if line.startswith("progress "):
-                yield json.loads(line.removeprefix("progress "))
-            last = line.strip() or last
+        try:
+            for line in process.stdout or ():
+                if line.startswith("progress "):
+                    yield json.loads(line.removeprefix("progress "))
+                last = line.strip() or last
+        except BaseException:  # GeneratorExit too: with nobody reading, training would block on its output
+            process.terminate()
+            raise
     if process.returncode:
+        if "No module named" in last:
+            raise MissingError(f"Training needs the train extra: pip install 'annotator[train]' ({last})")
         raise AnnotatorError(expected("training to end", f"exit code {process.returncode} ({last})", "models.train"))
+
+
+def _started(command: list[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
+    except OSError as error:
+        wanted = "a Python interpreter (ANNOTATOR_TRAIN_PYTHON)"
+        raise MissingError(expected(wanted, error.strerror, command[0])) from error

@@ -47,11 +47,13 @@ def affines(
     Args:
         points: (B, K, 2) the best known keypoints in stored-crop pixels, NaN where unknown, for half bodies.
         stored_hw, size_hw: sizes of both crops.
-        context: how many times the stored crop is wider than an unmoved network crop.
+        context: how many times the stored crop is wider than an unmoved network crop; a network crop of another shape
+            shows all of that part and more at two of its sides.
     """
     n = len(points)
     centre = np.tile(np.array([stored_hw[1] / 2, stored_hw[0] / 2]), (n, 1))
-    zoom = np.full(n, context * size_hw[1] / stored_hw[1]) * np.exp(rng.uniform(*np.log(how.scale), n))
+    unmoved = context * min(size_hw[1] / stored_hw[1], size_hw[0] / stored_hw[0])
+    zoom = np.full(n, unmoved) * np.exp(rng.uniform(*np.log(how.scale), n))
     centre, zoom = _half_bodies(points, centre, zoom, size_hw, how.half_body, rng)
     spread = np.clip(rng.normal(0, how.rotate / 2 + 1e-9, n), -how.rotate, how.rotate)
     angle = np.deg2rad(np.where(rng.random(n) < how.rotate_share, spread, 0))

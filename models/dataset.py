@@ -8,8 +8,10 @@ crops.bin    JPEGs one after the other; `offset` in arrays.npz says where each b
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -17,12 +19,73 @@ import torch
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
+from annotator.errors import FormatError, expected
+from annotator.files import read_bytes
+
+VERSION = 1
+# Crops are decoded once where they take no more than this, so that an epoch costs no decoding.
+DECODED_BYTES = 6 << 30
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """`set.json` of a training set.
+
+    Raises:
+        FormatError: it is not there (then the set was not written to its end), is not JSON, or is of another version.
+    """
+    path = folder / "set.json"
+    try:
+        info = json.loads(read_bytes(path, "a training set's names (written last)"))
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(expected("JSON", error, str(path))) from error
+    version = info.get("version") if isinstance(info, dict) else None
+    if version != VERSION:
+        raise FormatError(expected(f"a training set of version {VERSION}", version, str(path)))
+    return info
+
+
+def read_arrays(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of `arrays.npz`, one row a person; `offset` has one entry more.
+
+    Raises:
+        FormatError: cut short, or not of the same set as `set.json` and `crops.bin`.
+    """
+    path, crops = folder / "arrays.npz", folder / "crops.bin"
+    try:
+        with np.load(path) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+        raise FormatError(expected("the arrays of a training set", error, str(path))) from error
+    people, found = sum(info["people"]), len(columns.get("offset", ())) - 1
+    if people != found or any(len(c) != people for name, c in columns.items() if name != "offset"):
+        raise FormatError(expected(f"{people} people, as set.json says", found, str(path)))
+    wanted, found = int(columns["offset"][-1]), crops.stat().st_size if crops.is_file() else 0
+    if wanted != found:
+        raise FormatError(expected(f"{wanted} bytes of crops", found, str(crops)))
+    return columns
+
+
+def chosen(dataset: np.ndarray, names: list[str], subset: int = 1, datasets: list[str] | None = None) -> np.ndarray:
+    """Rows to train on: each `subset`-th person, of the named datasets only.
+
+    >>> chosen(np.array([0, 0, 1, 1, 1]), ["coco", "mpii"], subset=2)
+    array([0, 2, 4])
+    >>> chosen(np.array([0, 0, 1, 1, 1]), ["coco", "mpii"], datasets=["mpii"])
+    array([2, 3, 4])
+    """
+    keep = np.arange(len(dataset)) % subset == 0
+    if datasets is not None:
+        if unknown := sorted(set(datasets) - set(names)):
+            raise FormatError(expected(f"datasets among {', '.join(names)}", ", ".join(unknown), "datasets"))
+        keep &= np.isin(dataset, [names.index(name) for name in datasets])
+    return np.flatnonzero(keep)
+
 
 @DATASETS.register_module()
 class PeopleSet(Dataset):
     """People of one or several datasets in one epoch.
-
-    Crops are decoded once and kept, so that an epoch costs no decoding.
 
     Args:
         folder: where the training set lies.
@@ -30,30 +93,36 @@ class PeopleSet(Dataset):
         datasets: keep only these (single-dataset students).
 
     Raises:
-        ValueError: another version of the format.
+        FormatError: unfinished, of another version, or files that do not fit together.
     """
 
-    VERSION = 1
+    metainfo: ClassVar[dict[str, Any]] = {"dataset_name": "people"}
 
     def __init__(self, folder: str, subset: int = 1, datasets: list[str] | None = None) -> None:
         root = Path(folder)
-        self.info = json.loads((root / "set.json").read_text())
-        if self.info["version"] != self.VERSION:
-            raise ValueError(f"{root}: expected a training set of version {self.VERSION}, got {self.info['version']}")
-        with np.load(root / "arrays.npz") as arrays:
-            self.arrays = {name: arrays[name] for name in arrays.files}
-        keep = np.arange(len(self.arrays["dataset"])) % subset == 0
-        if datasets is not None:
-            keep &= np.isin(self.arrays["dataset"], [self.info["datasets"].index(name) for name in datasets])
-        self.rows = np.flatnonzero(keep)
-        self.crops = self._decode(root / "crops.bin")
+        self.info, self.path = read_info(root), root / "crops.bin"
+        self.arrays = read_arrays(root, self.info)
+        self.offset = self.arrays.pop("offset")
+        self.rows = chosen(self.arrays["dataset"], self.info["datasets"], subset, datasets)
+        self.jpegs = np.memmap(self.path, dtype=np.uint8, mode="r")
+        height, width = self.info["size_hw"]
+        fits = len(self.rows) * height * width * 3 <= DECODED_BYTES
+        self.crops = self._decode_all() if fits else None
 
-    def _decode(self, path: Path) -> np.ndarray:
-        data = np.fromfile(path, dtype=np.uint8)
-        offset = self.arrays.pop("offset")
+    def _decode(self, row: int) -> np.ndarray:
+        """RGB pixels (H, W, 3) of one stored crop."""
+        begin, end = self.offset[row : row + 2]
+        pixels = cv2.imdecode(np.array(self.jpegs[begin:end]), cv2.IMREAD_COLOR_RGB) if end > begin else None
+        size = tuple(self.info["size_hw"])
+        if pixels is None or pixels.shape[:2] != size:
+            found = "no picture" if pixels is None else f"one of {pixels.shape[:2]}"
+            raise FormatError(expected(f"a crop of {size} for person {row}", found, str(self.path)))
+        return pixels
+
+    def _decode_all(self) -> np.ndarray:
         crops = np.empty((len(self.rows), *self.info["size_hw"], 3), dtype=np.uint8)
         for i, row in enumerate(self.rows):
-            crops[i] = cv2.imdecode(data[offset[row] : offset[row + 1]], cv2.IMREAD_COLOR_RGB)
+            crops[i] = self._decode(row)
         return crops
 
     def __len__(self) -> int:
@@ -61,6 +130,7 @@ class PeopleSet(Dataset):
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         row = self.rows[i]
-        return {"row": row, "crop": torch.from_numpy(self.crops[i])} | {
+        crop = self._decode(row) if self.crops is None else self.crops[i]
+        return {"row": row, "crop": torch.from_numpy(crop)} | {
             name: torch.as_tensor(column[row]) for name, column in self.arrays.items()
         }

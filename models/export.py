@@ -3,20 +3,22 @@
     python -m models.export --run RUN --out models/weights --name union21-t [--default]
 
 Compares the ONNX file with the network on random pixels and stops if they differ. Figures are measured later, by
-`annotator evaluate`, and written into the card with `--figure NAME=TEXT`.
+`annotator evaluate`, and written into the card with `--figure NAME=TEXT`. An error is one line, and exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import torch
 
-from annotator.files import file_sha256, write_text
+from annotator.errors import AnnotatorError, InputError, expected
+from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import onnx_file
 from models.network import MEAN, STD, UnionPose
 
@@ -26,7 +28,12 @@ TERMS = "research only: trained on COCO, MPII, LSP and LSP extended photographs,
 
 
 def load(weights: Path) -> tuple[UnionPose, dict[str, Any]]:
-    """The network of a `weights.pth`, and what is saved beside its weights."""
+    """The network of a `weights.pth`, and what is saved beside its weights.
+
+    The coarse map that helps training is left out.
+    """
+    if not weights.is_file():
+        raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     model = UnionPose(saved["size"], saved["size_hw"], len(saved["keypoints"]), beta={}, split=saved["split"])
     model.load_state_dict({k: v for k, v in saved["state_dict"].items() if not k.startswith("locator.")})
@@ -35,25 +42,34 @@ def load(weights: Path) -> tuple[UnionPose, dict[str, Any]]:
 
 def export(
     run: Path, out: Path, name: str, *, half: bool = True, default: bool = False, figures: dict[str, str] | None = None,
-    smooth_px: float = 0.0,
+    smooth_px: float = 0.0, data: str = "", terms: str = TERMS,
 ) -> Path:  # fmt: skip
     """Write `out/NAME.onnx` and `out/NAME.toml` from a training run's folder; returns the card's path.
 
+    Args:
+        run: what `models.train` wrote.
+        out, name: where, and what the student is called.
+        half: keep the weights as 16-bit floats.
+        default: mark it as the student that `annotator propose` takes.
+        figures: what was measured, by name.
+        smooth_px: width of the window whose mass picks the peak.
+        data: what it was trained on; by default what the run's manifest says.
+        terms: under which terms it may be used.
+
     Raises:
-        ValueError: the ONNX file does not say what the network says.
+        InputError: no finished run, or an ONNX file that does not say what the network says (nothing is written then).
     """
     model, saved = load(run / "weights.pth")
-    manifest = json.loads((run / "manifest.json").read_text())
-    out.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))
     path = out / f"{name}.onnx"
-    apart = onnx_file.write(model, path, tuple(saved["size_hw"]), ["simcc_x", "simcc_y"], half=half)
-    if apart > TOLERANCE[half]:
-        raise ValueError(f"{path}: expected the network's own output, got one {apart:.2g} away")
+    with atomic_path(path) as temporary:
+        apart = onnx_file.write(model, temporary, tuple(saved["size_hw"]), ["simcc_x", "simcc_y"], half=half)
+        if apart > TOLERANCE[half]:
+            raise InputError(expected("the network's own output", f"one {apart:.2g} away", str(path)))
     card = {
         "name": name, "role": "student", "file": path.name, "dataset": "union21", "keypoints": saved["keypoints"],
         "default": default, "sha256": file_sha256(path),
-        "data": "COCO train (1,524 images), MPII train, LSP's first half, LSP extended; see docs/results.md",
-        "terms": TERMS, "recipe": describe(manifest),
+        "data": data or trained_on(manifest), "terms": terms, "recipe": describe(manifest),
         "input": {"name": "image", "size_hw": list(saved["size_hw"]), "mean": list(MEAN), "std": list(STD), "batch": 2},
         "crop": {"factor": 1.25},
         "output": {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y", "split": saved["split"],
@@ -62,6 +78,15 @@ def export(
     }  # fmt: skip
     write_text(out / f"{name}.toml", tomli_w.dumps(card))
     return out / f"{name}.toml"
+
+
+def trained_on(manifest: dict[str, Any]) -> str:
+    """The training set's datasets.
+
+    >>> trained_on({"people": {"coco": 4699, "mpii": 1509}})
+    'coco (4,699 people), mpii (1,509 people)'
+    """
+    return ", ".join(f"{name} ({n:,} people)" for name, n in manifest.get("people", {}).items()) or "not recorded"
 
 
 def describe(manifest: dict[str, Any]) -> str:
@@ -76,7 +101,7 @@ def describe(manifest: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
@@ -86,20 +111,18 @@ def main() -> None:
     parser.add_argument("--default", action="store_true", help="mark as the default student")
     parser.add_argument("--smooth-px", type=float, default=0.0, help="width of the window whose mass picks the peak")
     parser.add_argument("--figure", nargs="*", default=[], metavar="NAME=TEXT")
+    parser.add_argument("--data", default="", help="what it was trained on, instead of what the run recorded")
+    parser.add_argument("--terms", default=TERMS, help="terms of use")
     given = parser.parse_args()
     figures = dict(pair.split("=", 1) for pair in given.figure)
-    print(
-        export(
-            given.run,
-            given.out,
-            given.name,
-            half=not given.full,
-            default=given.default,
-            figures=figures,
-            smooth_px=given.smooth_px,
-        )  # fmt: skip
-    )
+    how = {"half": not given.full, "default": given.default, "smooth_px": given.smooth_px}
+    try:
+        print(export(given.run, given.out, given.name, figures=figures, data=given.data, terms=given.terms, **how))
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

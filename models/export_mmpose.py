@@ -9,6 +9,7 @@ must agree to 1e-4. Prints the card's path.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,10 @@ def read_out(config: Config) -> tuple[list[str], dict[str, Any], tuple[int, int]
         # UDP maps the last cell to the last pixel; MSRA keeps a whole number of pixels a cell.
         stride = (width - 1) / (cells[0] - 1) if codec["type"] == "UDPHeatmap" else width / cells[0]
         kernel = codec.get("blur_kernel_size", 11)
-        table = {"kind": "heatmap", "name": "heatmap", "stride": stride, "dark_kernel": kernel}
+        # Cell j of the mirror image is at crop pixel width - 1 - j * stride; reversing the cells alone is this far off.
+        shift = cells[0] - 1 - (width - 1) / stride
+        table = {"kind": "heatmap", "name": "heatmap", "stride": stride, "dark_kernel": kernel,
+                 "flip_shift": abs(round(shift, 9))}  # fmt: skip
         return ["heatmap"], table, (height, width)
     raise ValueError(f"expected a model read as SimCC or heatmaps, got {codec['type']}")
 
@@ -125,7 +129,7 @@ def export(config_name: str, checkpoint: Path, out: Path, name: str = "", role: 
     config_path = find_config(config_name)
     estimator, config = load(config_path, checkpoint)
     names, output, size_hw = read_out(config)
-    name = name or config_path.stem
+    name = name or re.sub(r"[^A-Za-z0-9._+-]+", "-", config_path.stem)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.onnx"
     apart = onnx_file.write(Bare(estimator), path, size_hw, names)

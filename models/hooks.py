@@ -29,7 +29,7 @@ class ProgressHook(Hook):
     """One line of JSON after `progress `: step, loss and its parts, images a second, seconds to go.
 
     Args:
-        interval: steps between lines.
+        interval: steps between lines; the end of an epoch has one too.
     """
 
     def __init__(self, interval: int = 50) -> None:
@@ -40,11 +40,11 @@ class ProgressHook(Hook):
         self.began, self.first, self.seen, self.sums = time.monotonic(), runner.iter, 0, {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add up, and print every `interval` steps."""
+        """Add up, and print every `interval` steps and at the end of an epoch."""
         self.seen += len(data_batch["row"])
         for name, value in outputs.items():
             self.sums.setdefault(name, []).append(float(value))
-        if (runner.iter + 1) % self.interval:
+        if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         elapsed = time.monotonic() - self.began
         done = runner.iter + 1 - self.first
@@ -63,6 +63,8 @@ class ProgressHook(Hook):
 @METRICS.register_module()
 class UnionMetric(BaseMetric):
     """Mean OKS, and PCK@.5 of the head's axis where both its ends are labelled, on a training set used as a check.
+
+    Skeletons without upper neck and head top have no PCK.
 
     Args:
         info: the training set's `set.json`.
@@ -88,11 +90,9 @@ class UnionMetric(BaseMetric):
         """By dataset: mean OKS of people with at least 8 labels, PCKh@.5 where the head's axis is labelled."""
         dataset, error, v, scale, xy = (np.stack(column) for column in zip(*results, strict=True))
         sigma = 2 * np.array(self.info["oks_sigmas"])
-        oks = np.where(v > 0, np.exp(-(error**2) / (2 * (sigma * scale[:, None]) ** 2)), 0).sum(1) / np.maximum(
-            (v > 0).sum(1), 1
-        )
-        neck, top = (self.info["keypoints"].index(name) for name in ("upper_neck", "head_top"))
-        head = 0.75 * np.linalg.norm(xy[:, neck] - xy[:, top], axis=1)
+        per_keypoint = np.exp(-(error**2) / (2 * (sigma * scale[:, None]) ** 2))
+        oks = np.where(v > 0, per_keypoint, 0).sum(1) / np.maximum((v > 0).sum(1), 1)
+        head = self._heads(xy)
         hit = np.where(v > 0, error < 0.5 * head[:, None], np.nan)
         out = {}
         for i, name in enumerate(self.info["datasets"]):
@@ -102,3 +102,10 @@ class UnionMetric(BaseMetric):
             if (heads := rows & (head > 0)).any():
                 out[f"{name}/pckh"] = float(np.nanmean(hit[heads]))
         return out
+
+    def _heads(self, xy: np.ndarray) -> np.ndarray:
+        """Head sizes (N,), .75 of the way from upper neck to head top; NaN where one of them is unlabelled."""
+        names = self.info["keypoints"]
+        if not {"upper_neck", "head_top"} <= set(names):
+            return np.full(len(xy), np.nan)
+        return 0.75 * np.linalg.norm(xy[:, names.index("upper_neck")] - xy[:, names.index("head_top")], axis=1)

@@ -27,6 +27,7 @@ from models import augment, losses, targets  # noqa: E402
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 STRIDE = 32
+FORMS = ("simcc", "squared")
 # deepen and widen factors of CSPNeXt, and its last stage's channels.
 SIZES = {"tiny": (0.167, 0.375, 384), "small": (0.33, 0.5, 512)}
 
@@ -144,16 +145,21 @@ class UnionPose(BaseModel):
         alpha, beta: weights of eq. 8, beta by teacher name.
         form: `simcc` (KL, RTMPose's own) or `squared` (eq. 6 as written) for the labels.
         locate: weight of the coarse map's divergence beside the head's; 0 for none.
+        amp: whether the backbone trains in bf16; the head's own layers and the losses stay in 32 bits.
         data_preprocessor: config of `Preprocessor`.
     """
 
     def __init__(
         self, size: str, size_hw: tuple[int, int], keypoints: int, beta: dict[str, float], alpha: float = losses.ALPHA,
-        split: float = 2.0, form: str = "simcc", locate: float = 0.0, data_preprocessor: dict[str, Any] | None = None,
+        split: float = 2.0, form: str = "simcc", locate: float = 0.0, amp: bool = False,
+        data_preprocessor: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor=data_preprocessor)
+        if form not in FORMS:
+            raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
         deepen, widen, channels = SIZES[size]
         self.alpha, self.beta, self.split, self.form, self.locate = alpha, beta, split, form, locate
+        self.amp = amp
         self.backbone = CSPNeXt(
             arch="P5", expand_ratio=0.5, deepen_factor=deepen, widen_factor=widen, out_indices=(3, 4),
             channel_attention=True, norm_cfg={"type": "BN"}, act_cfg={"type": "SiLU"},
@@ -172,7 +178,12 @@ class UnionPose(BaseModel):
 
     def forward(self, inputs: Tensor, mode: str = "tensor", **batch: Any) -> Any:
         """mmengine's three modes: raw outputs, losses, or raw outputs with the batch for the evaluator."""
-        features = self.backbone(inputs)
+        if self.amp and mode == "loss":
+            with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
+                features = self.backbone(inputs)
+            features = tuple(feature.float() for feature in features)
+        else:
+            features = self.backbone(inputs)
         predicted = self.head(features)
         if mode == "loss":
             maps = self.locator(*features) if self.locator else None

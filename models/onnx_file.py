@@ -15,6 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+HALF_MAX = float(np.finfo(np.float16).max)
+
 
 def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[str], *, half: bool = False) -> float:
     """Export `model` (pixels (N, 3, H, W) -> tensors) and return the largest difference to it on random pixels.
@@ -54,7 +56,8 @@ def halve(path: Path) -> None:
     graph, casts, kept = model.graph, [], []
     for weight in graph.initializer:
         array = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or array.size < 64:
+        # What 16 bits cannot hold stays, and so do small tensors, where nothing is saved.
+        if weight.data_type != TensorProto.FLOAT or array.size < 64 or np.abs(array).max() > HALF_MAX:
             kept.append(weight)
             continue
         name = f"{weight.name}_half"

@@ -44,6 +44,8 @@ def _missing(name: str) -> bool:
 def prepare() -> None:
     """Put the stand-ins in place; modules that are really installed stay untouched."""
     warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
+    # mmcv-lite says so on each import, of an operator that it does not have.
+    warnings.filterwarnings("ignore", message=".*MultiScaleDeformableAttention.*", category=ImportWarning)
     import mmcv  # noqa: F401
 
     if _missing("mmcv._ext"):

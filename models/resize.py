@@ -1,4 +1,4 @@
-"""A head for one resolution from a head for another, so that training may begin on small crops.
+"""Starting from other weights, also those of another resolution, so that training may begin on small crops.
 
 The backbone does not know the resolution. The head does in three layers: one that mixes the cells of the feature map
 (its weights are an image over those cells), and the two that spread a token over the bins of an axis.
@@ -6,8 +6,14 @@ The backbone does not know the resolution. The head does in three layers: one th
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from annotator.errors import InputError, expected
+from annotator.files import atomic_path
 
 STRIDE = 32
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
@@ -38,4 +44,31 @@ def resize_head(
         if name in out and out[name].shape != like[name].shape:
             bins = out[name].T[None]
             out[name] = F.interpolate(bins, size=len(like[name]), mode="linear", align_corners=False)[0].T.contiguous()
+    return out
+
+
+def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tensor], out: Path) -> Path:
+    """Write `out`, a checkpoint of other weights made to fit a network.
+
+    mmengine initialises a network when training begins, so weights put into it before would be lost: it must load them.
+
+    Args:
+        weights: a run's `weights.pth`.
+        size_hw, own: the network's input and its state dict.
+
+    Raises:
+        InputError: weights of another network.
+    """
+    saved = torch.load(weights, map_location="cpu", weights_only=True)
+    state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
+    # The coarse map is in training only: without one it is left out, with none to start from it starts anew.
+    state = {k: v for k, v in state.items() if k in own or not k.startswith("locator.")}
+    state = {k: v for k, v in own.items() if k.startswith("locator.")} | state
+    names = sorted(set(own) | set(state))
+    if apart := [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]:
+        raise InputError(
+            expected("weights of the network that the recipe describes", f"another {apart[0]}", str(weights))
+        )
+    with atomic_path(out) as temporary:
+        torch.save({"state_dict": state}, temporary)
     return out

@@ -4,7 +4,8 @@
 
 A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, mmengine's
 checkpoints, `weights.pth` (the averaged weights, a plain state dict) and `manifest.json`. Run again after a kill, it
-goes on from the last checkpoint. Lines that begin with `progress ` are JSON, for whoever started this.
+goes on from the last checkpoint. Lines that begin with `progress ` are JSON, for whoever started this; an error is one
+line, and exit code 1.
 """
 
 from __future__ import annotations
@@ -14,106 +15,30 @@ import ast
 import json
 import logging
 import platform
-import runpy
 import subprocess
+import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
 
-from annotator.files import file_sha256
-from models import dataset, hooks, network  # noqa: F401  (they register themselves)
-from models.resize import resize_head
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-def load_recipe(name: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A recipe's values with those it inherits, and `changes` on top.
-
-    Raises:
-        ValueError: a change names a value that no recipe has.
-    """
-    path = Path(name) if name.endswith(".py") else RECIPES / f"{name}.py"
-    values = {k: v for k, v in runpy.run_path(str(path)).items() if not k.startswith("__")}
-    base = values.pop("_base_", None)
-    recipe = (load_recipe(base) if base else {}) | values
-    unknown = set(changes or {}) - set(recipe)
-    if unknown:
-        raise ValueError(f"--set: expected one of {', '.join(sorted(recipe))}, got {', '.join(sorted(unknown))}")
-    return recipe | (changes or {})
+from annotator.errors import AnnotatorError, InputError, expected
+from annotator.files import atomic_path, file_sha256, write_json
+from models import hooks, network  # noqa: F401  (they register themselves)
+from models.recipe import load_recipe, runner_config
+from models.resize import starting_point
 
 
-def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: Path) -> Config:
-    """mmengine's configuration of a recipe."""
-    info = json.loads((data / "set.json").read_text())
-    steps = -(-sum(info["people"]) // recipe["batch"])
-    half = recipe["epochs"] // 2
-    preprocessor = {
-        "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "augmentation": recipe["augmentation"], "seed": recipe["seed"],
-    }  # fmt: skip
-    model = {
-        "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"], "locate": recipe["locate"],
-        "data_preprocessor": preprocessor,
-    }  # fmt: skip
-    checking = {} if check is None else {
-        "val_dataloader": _loader(check, recipe["batch"], shuffle=False),
-        "val_cfg": {},
-        "val_evaluator": {"type": "UnionMetric", "split": recipe["split"],
-                          "info": json.loads((check / "set.json").read_text())},
-    }  # fmt: skip
-    return Config({
-        "model": model,
-        "work_dir": str(out),
-        "train_dataloader": _loader(data, recipe["batch"], shuffle=True, drop_last=True),
-        "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
-        "optim_wrapper": {
-            "type": "OptimWrapper",
-            "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"]},
-            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
-            "clip_grad": {"max_norm": 5.0},
-        },
-        # The paper: linear warm-up from a thousandth, then a cosine over the second half.
-        "param_scheduler": [
-            {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": recipe["warm_up_steps"]},
-            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * 0.02, "begin": half * steps,
-             "end": recipe["epochs"] * steps, "T_max": (recipe["epochs"] - half) * steps, "by_epoch": False},
-        ],
-        "custom_hooks": [
-            {"type": "StepHook"}, {"type": "ProgressHook"},
-            {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
-        ],
-        "default_hooks": {
-            "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
-            "logger": {"type": "LoggerHook", "interval": 10**9},
-        },
-        "randomness": {"seed": recipe["seed"]},
-        "default_scope": "mmengine",
-        "log_level": "WARNING",
-        **checking,
-    })  # fmt: skip
-
-
-def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False) -> dict[str, Any]:
-    return {
-        "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
-        "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
-        "dataset": {"type": "PeopleSet", "folder": str(folder)},
-        "collate_fn": {"type": "default_collate"},
-    }  # fmt: skip
-
-
-def initialise(model: network.UnionPose, weights: Path, size_hw: tuple[int, int]) -> None:
-    """Start from other weights; a head made for another resolution is interpolated."""
-    saved = torch.load(weights, map_location="cpu", weights_only=True)
-    model.load_state_dict(resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), model.state_dict()))
+def last_checkpoint(out: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: a file cut short has no list of its parts at the end."""
+    whole = [path for path in out.glob("epoch_*.pth") if zipfile.is_zipfile(path)]
+    return max(whole, key=lambda path: int(path.stem.removeprefix("epoch_")), default=None)
 
 
 def averaged(runner: Runner) -> dict[str, torch.Tensor]:
@@ -125,16 +50,21 @@ def averaged(runner: Runner) -> dict[str, torch.Tensor]:
 
 
 def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, init: Path | None) -> dict[str, Any]:
-    """Train, and return the manifest that is also written to `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(recipe, indent=1))
+    """Train, and return the manifest that is also written to `out`.
+
+    Raises:
+        InputError: `out` holds a run of another recipe, or data, teachers or weights that do not fit.
+    """
     began = time.time()
     config = runner_config(recipe, data, check, out)
-    last = find_latest_checkpoint(str(out))
-    config.resume, config.load_from = bool(last), last
+    last = last_checkpoint(out)
+    _same_recipe(out / "recipe.json", recipe, last)
+    if last:
+        config.resume, config.load_from = True, str(last)
+    elif init:
+        own = MODELS.build(config.model).state_dict()
+        config.load_from = str(starting_point(init, recipe["size_hw"], own, out / "init.pth"))
     runner = Runner.from_cfg(config)
-    if init and not last:
-        initialise(runner.model, init, recipe["size_hw"])
     if recipe["compiled"]:
         # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
         runner.model.backbone.compile()
@@ -145,17 +75,30 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     with torch.serialization.safe_globals(safe):
         runner.train()
     weights = out / "weights.pth"
-    keypoints = runner.train_dataloader.dataset.info["keypoints"]
+    info = runner.train_dataloader.dataset.info
     shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
-    torch.save({"state_dict": averaged(runner), "keypoints": keypoints, **shape}, weights)
+    with atomic_path(weights) as temporary:
+        torch.save({"state_dict": averaged(runner), "keypoints": info["keypoints"], **shape}, temporary)
     manifest = {
-        "recipe": recipe, "data_sha256": file_sha256(data / "arrays.npz"), "init": str(init) if init else "",
+        "recipe": recipe, "people": dict(zip(info["datasets"], info["people"], strict=True)),
+        "data_sha256": file_sha256(data / "arrays.npz"), "init": str(init) if init else "",
         "weights": weights.name, "weights_sha256": file_sha256(weights), "seconds": round(time.time() - began),
         "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
         "check": _last_check(runner),
     }  # fmt: skip
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    write_json(out / "manifest.json", manifest)
     return manifest
+
+
+def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:
+    """Keep the recipe beside its checkpoints; a run goes on only as it began."""
+    now = json.loads(json.dumps(recipe))
+    if last and path.is_file():
+        before = json.loads(path.read_text())
+        if apart := sorted(name for name in before if before[name] != now.get(name)):
+            name = apart[0]
+            raise InputError(expected(f"{name} {before[name]}, as the run that is there", now.get(name), str(path)))
+    write_json(path, now)
 
 
 def _last_check(runner: Runner) -> dict[str, float]:
@@ -169,7 +112,7 @@ def _git() -> str:
     return done.stdout.strip() or "not a checkout"
 
 
-def main() -> None:
+def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", required=True, help="name in models/recipes, or a file")
@@ -180,10 +123,26 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change values of the recipe")
     given = parser.parse_args()
     logging.getLogger("mmengine").setLevel(logging.WARNING)
-    changes = {name: ast.literal_eval(value) for name, value in (pair.split("=", 1) for pair in given.set)}
-    manifest = train(load_recipe(given.recipe, changes), given.data, given.check, given.out, given.init)
+    try:
+        recipe = load_recipe(given.recipe, dict(map(_change, given.set)))
+        manifest = train(recipe, given.data, given.check, given.out, given.init)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     print("progress " + json.dumps({"done": True, "check": manifest["check"], "seconds": manifest["seconds"]}))
+    return 0
+
+
+def _change(pair: str) -> tuple[str, Any]:
+    """NAME=VALUE; the value is Python's, or text where it is no Python."""
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise InputError(expected("NAME=VALUE", repr(pair), "--set"))
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

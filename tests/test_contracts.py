@@ -18,6 +18,7 @@ PUBLIC = [
     "AnnotatorError",
     "Decisions",
     "FormatError",
+    "How",
     "ImageError",
     "Images",
     "InputError",
@@ -30,7 +31,10 @@ PUBLIC = [
     "TableError",
     "UsageError",
     "__version__",
+    "propose",
+    "read",
     "union",
+    "write",
 ]
 EVERYWHERE = {"--help", "--debug", "--version"}
 

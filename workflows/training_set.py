@@ -9,6 +9,7 @@ extended to train on; `choose` of COCO and MPII to check on. LSP extended's labe
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,10 @@ def main() -> None:
     cache = Cache(given.out / "readouts.sqlite")
     for name, parts in (("train", training_parts(given.data)), ("check", check_parts(given.data))):
         with Progress() as bar:
-            task = bar.add_task(name, total=sum(len(one.people) for one in parts))
-            n = write_set(given.out / name, parts, teachers, UNION_21, cache, lambda k, t=task, b=bar: b.advance(t, k))  # type: ignore[misc]
-        print(f"{given.out / name}: {n} people, {', '.join(f'{one.name} {len(one.people)}' for one in parts)}")
+            step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
+            n, left_out = write_set(given.out / name, parts, teachers, UNION_21, cache, step)
+        aside = f", {left_out} left out (problems.jsonl)" if left_out else ""
+        print(f"{given.out / name}: {n} people, {', '.join(f'{one.name} {len(one.people)}' for one in parts)}{aside}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def propose(
         raise UsageError(expected("--annotations, --images and --out together", "only some of them", "propose"))
     if any(one_file) and project:
         raise UsageError(expected("a project or --annotations", "both", "propose"))
+    if not annotations and (list_ or format_ != "auto"):
+        raise UsageError(expected("--list and --format with --annotations", "a project, which has its own", "propose"))
     names = [name.strip() for name in hide.split(",") if name.strip()]
     with bar("proposing", "people") as progress:
         how = rounds.How(student, tuple(names), workers, accept_risk, ray)

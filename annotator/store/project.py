@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,9 @@ from annotator.people import ORIGIN, ORIGINS, People
 from annotator.skeletons import FloatArray
 from annotator.store import migrations, settings
 from annotator.store.settings import Settings
+
+# Files that a project writes beside its settings.
+OUTPUTS = ("annotations.json", "problems.jsonl")
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Project:
         """Make a project, or open one that was made with the same settings.
 
         Raises:
-            InputError: the folder holds a project with other settings.
+            InputError: the folder holds a project with other settings, or no project but a file we would overwrite.
             StorageError: the folder cannot be written.
         """
         if (folder / settings.NAME).exists():
@@ -46,6 +51,10 @@ class Project:
         else:
             if folder.exists() and not folder.is_dir():
                 raise StorageError(expected("a folder", "a file", str(folder)))
+            for name in OUTPUTS:
+                if (folder / name).exists():
+                    wanted_there = f"a folder without {name}, which would be overwritten"
+                    raise InputError(expected(wanted_there, "one that has it", str(folder)))
             settings.save(folder, wanted)
         return cls.open(folder)
 
@@ -58,18 +67,19 @@ class Project:
         """
         found = settings.load(folder)
         path = folder / "store.sqlite"
-        try:
-            db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA foreign_keys=ON")
-            if migrations.version(db) > len(migrations.MIGRATIONS):
-                what = f"version {migrations.version(db)}: update annotator"
-                raise FormatError(expected(f"a store of version {len(migrations.MIGRATIONS)} or less", what, str(path)))
-            migrations.migrate(db)
-        except sqlite3.OperationalError as error:
-            raise StorageError(expected("a store that can be written", error, str(path))) from error
-        except sqlite3.DatabaseError as error:
-            raise FormatError(expected("a store", error, str(path))) from error
+        with ExitStack() as undo:
+            try:
+                db = sqlite3.connect(path, timeout=60, isolation_level=None)
+                undo.callback(db.close)
+                _check_ours(db, path)
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA foreign_keys=ON")
+                migrations.migrate(db)
+            except sqlite3.OperationalError as error:
+                raise StorageError(expected("a store that can be written", error, str(path))) from error
+            except sqlite3.DatabaseError as error:
+                raise FormatError(expected("a store", error, str(path))) from error
+            undo.pop_all()
         return cls(folder, found, db)
 
     def __enter__(self) -> Project:
@@ -101,12 +111,28 @@ class Project:
             if known.get(person_id, digest) != digest:
                 raise InputError(expected("the record this person came with", "another", f"{self.folder}: {person_id}"))
         rows = list(zip(people.person_id, people.source, digests, strict=True))
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", rows)
-        self.db.execute("COMMIT")
+        with self._writing():
+            self.db.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: all of it, or nothing where something is raised."""
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            self.db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise StorageError(expected("a store that can be written", error, f"{self.folder}/store.sqlite")) from error
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
 
     def record_decisions(self, made: Decisions) -> None:
-        """Append what a reviewer said."""
+        """Append what a reviewer said, all of it or nothing.
+
+        Raises:
+            InputError: a decision about somebody who is not in the project.
+        """
         rows = [
             (made.person_id[i], made.keypoint[i], ORIGINS[made.origin[i]], made.reviewer[i], made.when[i],
              *_nullable(made.before_xy[i]), int(made.before_v[i]), *_nullable(made.after_xy[i]), int(made.after_v[i]))
@@ -114,9 +140,11 @@ class Project:
         ]  # fmt: skip
         columns = "person_id, keypoint, origin, reviewer, at, before_x, before_y, before_v, after_x, after_y, after_v"
         marks = ", ".join("?" * 11)
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany(f"INSERT INTO decisions ({columns}) VALUES ({marks})", rows)
-        self.db.execute("COMMIT")
+        try:
+            with self._writing():
+                self.db.executemany(f"INSERT INTO decisions ({columns}) VALUES ({marks})", rows)
+        except sqlite3.IntegrityError as error:
+            raise InputError(expected("decisions about people of the project", error, str(self.folder))) from error
 
     def decisions(self) -> Decisions:
         """All decisions, in the order they were made."""
@@ -138,6 +166,17 @@ class Project:
         )
 
 
+def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+    """Raise FormatError for another program's database, or a store from a newer version."""
+    question = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+    version, tables = db.execute(question).fetchone()
+    if version > len(migrations.MIGRATIONS):
+        what = f"version {version}: update annotator"
+        raise FormatError(expected(f"a store of version {len(migrations.MIGRATIONS)} or less", what, str(path)))
+    if tables and not version:
+        raise FormatError(expected("a store", "another program's database", str(path)))
+
+
 def _nullable(xy: FloatArray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in xy]
 
@@ -149,7 +188,9 @@ def _points(x: tuple[float | None, ...], y: tuple[float | None, ...]) -> FloatAr
 def _difference(found: Settings, wanted: Settings) -> str:
     """The first setting in which two projects differ."""
     old, new = found.model_dump(), wanted.model_dump()
-    for i, (a, b) in enumerate(zip(old["sources"], new["sources"], strict=False)):
+    if len(old["sources"]) != len(new["sources"]):
+        return f"{len(new['sources'])} sources instead of {len(old['sources'])}"
+    for i, (a, b) in enumerate(zip(old["sources"], new["sources"], strict=True)):
         for name in a:
             if a[name] != b[name]:
                 return f"sources[{i}].{name} {b[name]!r} instead of {a[name]!r}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+from typing import Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from annotator.errors import FormatError, expected
-from annotator.files import read_bytes, write_text
+from annotator import toml
+from annotator.files import write_text
 
 NAME = "annotator.toml"
 
@@ -40,8 +40,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: int = 1
-    skeleton: str = "union21"
+    version: Literal[1] = 1
+    skeleton: Literal["union21"] = "union21"
     sources: tuple[SourceSettings, ...] = ()
 
 
@@ -51,15 +51,7 @@ def load(folder: Path) -> Settings:
     Raises:
         FormatError: there is no project here, or a setting is missing, unknown or of the wrong kind.
     """
-    path = folder / NAME
-    try:
-        return Settings.model_validate(tomllib.loads(read_bytes(path, "a project (annotator init PROJECT)").decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(expected("TOML", error, str(path))) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{path}: {'.'.join(map(str, first['loc']))}"
-        raise FormatError(expected(first["msg"], repr(first["input"])[:60], where)) from error
+    return toml.read(folder / NAME, "a project (annotator init PROJECT)", Settings)
 
 
 def save(folder: Path, settings: Settings) -> None:

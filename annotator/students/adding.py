@@ -6,16 +6,18 @@ others.
 
 from __future__ import annotations
 
+import http.client
 import re
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import tomli_w
+
 from annotator.errors import FormatError, InputError, MissingError, expected
-from annotator.files import atomic_path, file_sha256
+from annotator.files import atomic_path, file_sha256, write_text
 from annotator.students import registry
 from annotator.students.card import Card
 from annotator.students.interpreter import run_models
@@ -33,13 +35,8 @@ def add(what: str, progress: Progress | None = None) -> Card:
         MissingError: its weights cannot be had here; says how to bring them.
         FormatError: the weights are not what the card says.
     """
-    path = Path(what)
-    if path.suffix == ".onnx":
-        path = path.with_suffix(".toml")
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise InputError(expected("a card beside the network", "no such file", str(path)))
-        return _copy(registry.locate(path))
+    if what.endswith((".toml", ".onnx")):
+        return _copy(registry.locate(registry.card_beside(Path(what))))
     entry = next((entry for entry in registry.known() if entry.card.name == what), None)
     if entry is None:
         listed = ", ".join(sorted(entry.card.name for entry in registry.known()))
@@ -69,18 +66,19 @@ def add_mmpose(config: str, checkpoint: Path, *, known: Card | None = None) -> C
     """
     if not checkpoint.is_file():
         raise InputError(expected("a checkpoint", "no such file", str(checkpoint)))
-    folder = registry.user_folder()
+    if Path(config).is_file():
+        config = str(Path(config).resolve())
     more = ["--name", known.name, "--role", known.role, "--url", known.url] if known else []
-    arguments = [config, str(checkpoint.resolve()), "--out", str(folder), *more]
-    done = run_models("export_mmpose", arguments)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        if "ModuleNotFoundError" in last:
-            raise MissingError(
-                f"Exporting MMPose models needs the train extra: pip install 'annotator[train]' ({last})"
-            )
-        raise InputError(expected("an MMPose model that can be exported", last, str(checkpoint)))
-    return registry.locate(Path(done.stdout.strip().splitlines()[-1])).card
+    with tempfile.TemporaryDirectory() as folder:
+        done = run_models("export_mmpose", [config, str(checkpoint.resolve()), "--out", folder, *more])
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            if "ModuleNotFoundError" in last:
+                raise MissingError(
+                    f"Exporting MMPose models needs the train extra: pip install 'annotator[train]' ({last})"
+                )
+            raise InputError(expected("an MMPose model that can be exported", last, str(checkpoint)))
+        return _copy(registry.locate(Path(done.stdout.strip().splitlines()[-1])), known)
 
 
 def download(card: Card, folder: Path, progress: Progress | None = None) -> Path:
@@ -91,27 +89,44 @@ def download(card: Card, folder: Path, progress: Progress | None = None) -> Path
         FormatError: what came is not what its name says.
     """
     path = folder / card.url.rsplit("/", 1)[-1]
-    try:
-        with urllib.request.urlopen(card.url, timeout=30) as answer, path.open("wb") as file:
-            total = int(answer.headers.get("Content-Length") or 0)
-            while piece := answer.read(PIECE):
-                file.write(piece)
-                if progress:
-                    progress(file.tell(), total)
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        other = f"or fetch it elsewhere and run: annotator students add --mmpose {card.mmpose_config} {path.name}"
-        raise MissingError(expected(f"a connection to {card.url} ({other})", reason, card.name)) from error
+    with path.open("wb") as file:
+        for piece, total in _pieces(card, path.name):
+            file.write(piece)
+            if progress:
+                progress(file.tell(), total)
     digits = re.search(r"-([0-9a-f]{8})_\d{8}\.", path.name)
     if digits and not file_sha256(path).startswith(digits[1]):
         raise FormatError(expected(f"a file whose sha256 begins with {digits[1]}", file_sha256(path)[:8], card.url))
     return path
 
 
-def _copy(entry: registry.Known) -> Card:
-    """A card and its weights into the user's folder, once they have shown that they run."""
-    OnnxModel(entry.card, entry.weights).check()
-    for source, name in ((entry.weights, entry.card.file), (entry.card_path, f"{entry.card.name}.toml")):
-        with atomic_path(registry.user_folder() / name) as temporary:
-            shutil.copyfile(source, temporary)
-    return entry.card
+def _pieces(card: Card, name: str) -> Iterator[tuple[bytes, int]]:
+    """What a card's url answers, piece by piece, each with the size of the whole."""
+    other = f"or fetch it elsewhere and run: annotator students add --mmpose {card.mmpose_config} {name}"
+    try:
+        with urllib.request.urlopen(card.url, timeout=30) as answer:
+            total, got = int(answer.headers.get("Content-Length") or 0), 0
+            while piece := answer.read(PIECE):
+                got += len(piece)
+                yield piece, total
+        if got < total:
+            raise OSError(f"{got} of {total} bytes")
+    except (OSError, http.client.HTTPException) as error:  # a URLError is an OSError
+        reason = getattr(error, "reason", error)
+        raise MissingError(expected(f"a connection to {card.url} ({other})", reason, card.name)) from error
+
+
+def _copy(entry: registry.Known, known: Card | None = None) -> Card:
+    """A card and its weights into the user's folder under the card's name, once they have shown that they run.
+
+    With `known`, what that card says of data, terms, figures and trust goes with them.
+    """
+    network = OnnxModel(entry.card, entry.weights)
+    network.check()
+    target = registry.user_folder() / entry.card.name
+    said = known.model_dump(include={"data", "terms", "figures", "trust", "mmpose_config"}) if known else {}
+    card = entry.card.model_copy(update={**said, "file": f"{entry.card.name}.onnx", "sha256": network.digest})
+    with atomic_path(target.with_name(card.file)) as temporary:
+        shutil.copyfile(entry.weights, temporary)
+    write_text(target.with_name(f"{card.name}.toml"), tomli_w.dumps(card.model_dump(mode="json")))
+    return card

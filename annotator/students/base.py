@@ -59,7 +59,8 @@ class PoseModel:
                 _spread_out(word.pack()[rows], net.skeleton.columns_of(self.skeleton))
                 for net, word in zip(self.networks, words, strict=True)
             ]
-            trust = np.array([[net.card.trust.get(k, 1.0) for k in self.skeleton.keypoints] for net in self.networks])
+            trusts = [net.card.by_keypoint(net.card.trust) for net in self.networks]
+            trust = np.array([[known.get(k, 1.0) for k in self.skeleton.keypoints] for known in trusts])
             word, apart = fuse(np.stack(packs), trust, people.scale_px())
         return _proposals(self, people, Readout.unpack(word), apart), unreadable
 
@@ -112,7 +113,9 @@ def _read_new(
 
 
 class _Pictures:
-    """Bytes and pixels of a shard's pictures, each opened once; why some cannot be."""
+    """Bytes and pixels of a shard's pictures, each file opened once; why some cannot be."""
+
+    HELD = 200_000_000  # bytes of pixels: more than sixty photographs of COCO's size, or five of 12 megapixels
 
     def __init__(self, images: Images) -> None:
         self._path = dict(zip(images.image_id, images.path, strict=True))
@@ -134,6 +137,8 @@ class _Pictures:
         if image_id in self.unreadable:
             return None
         if image_id not in self._pixels:
+            if sum(pixels.nbytes for pixels in self._pixels.values()) > self.HELD:
+                self._pixels.clear()
             try:
                 self._pixels[image_id] = decode(self._bytes[image_id], self._path[image_id])
             except ImageError as error:

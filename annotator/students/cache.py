@@ -43,12 +43,16 @@ class Cache:
     def get(self, keys: list[bytes], width: int) -> dict[bytes, FloatArray]:
         """The packed readouts (K, width) that are there."""
         found: dict[bytes, FloatArray] = {}
-        with self._lock:
-            for start in range(0, len(keys), 500):
-                part = keys[start : start + 500]
-                marks = ",".join("?" * len(part))
-                for name, value in self._db.execute(f"SELECT key, value FROM readouts WHERE key IN ({marks})", part):
-                    found[name] = np.frombuffer(value, dtype=np.float32).reshape(-1, width).astype(np.float64)
+        try:
+            with self._lock:
+                for start in range(0, len(keys), 500):
+                    part = keys[start : start + 500]
+                    marks = ",".join("?" * len(part))
+                    rows = self._db.execute(f"SELECT key, value FROM readouts WHERE key IN ({marks})", part)
+                    for name, value in rows:
+                        found[name] = np.frombuffer(value, dtype=np.float32).reshape(-1, width).astype(np.float64)
+        except (sqlite3.Error, ValueError) as error:
+            raise StorageError(expected("a cache that can be read (it may be deleted)", error, self._where)) from error
         return found
 
     def put(self, values: Mapping[bytes, FloatArray]) -> None:
@@ -58,7 +62,9 @@ class Cache:
             with self._lock, self._db:
                 self._db.executemany("INSERT OR REPLACE INTO readouts VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            raise StorageError(expected("room for the cache", error, self._where)) from error
+            raise StorageError(
+                expected("a cache that can be written (it may be deleted)", error, self._where)
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

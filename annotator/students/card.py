@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from annotator.errors import FormatError, expected
-from annotator.files import file_sha256, read_bytes
-from annotator.skeletons import Skeleton, make
+from annotator import toml
+from annotator.errors import FormatError, SkeletonError, expected
+from annotator.files import file_sha256
+from annotator.skeletons import Skeleton, make, resolve
 
 Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+T = TypeVar("T")
+
+# What `--student` reads otherwise than as a name.
+RESERVED = ("default", "teachers")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Input(_Part):
     """How the network is fed."""
 
     name: str
-    size_hw: tuple[int, int]
+    size_hw: tuple[Count, Count]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
-    batch: int = Field(default=8, gt=0, description="crops a run; 1 where the network is built for one")
+    batch: Count = Field(default=8, description="crops a run; 1 where the network is built for one")
 
 
 class Crop(_Part):
@@ -45,7 +52,14 @@ class Heatmap(_Part):
     stride: Positive = Field(description="crop pixels a cell")
     offset_px: float = Field(default=0.0, description="crop pixels added after index x stride")
     dark_kernel: int = Field(default=3, description="cells of the Gaussian blur before DARK's Taylor step")
-    flip_shift: float = Field(default=0.0, description="cells that the un-mirrored map is moved to the right")
+    flip_shift: float = Field(default=0.0, ge=0, le=1, description="cells the un-mirrored map is moved to the right")
+
+    @field_validator("dark_kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value < 1 or value % 2 == 0:
+            raise ValueError("an odd number of cells")
+        return value
 
 
 class SimCC(_Part):
@@ -54,7 +68,7 @@ class SimCC(_Part):
     kind: Literal["simcc"]
     name_x: str
     name_y: str
-    split: Positive = Field(default=2.0, description="bins a crop pixel")
+    split: Count = Field(default=2, description="bins a crop pixel")
     score: Literal["mass", "max"] = Field(default="mass", description="mass near the peak, or MMPose's raw maximum")
     beta: Positive = Field(default=1.0, description="factor on the raw output before softmax; MMPose's loss uses 10")
     smooth_px: float = Field(default=0.0, ge=0, description="width of the window whose mass picks the peak")
@@ -68,7 +82,7 @@ class Card(_Part):
         role: student or teacher.
         file: the ONNX file, relative to the card, or to ANNOTATOR_TEACHERS.
         dataset: whose keypoint definitions `keypoints` uses (see `skeletons.resolve`).
-        keypoints: names in the order of the output.
+        keypoints: names in the order of the output, as that dataset spells them.
         keypoint_offset_px: known bias of the network in crop pixels per keypoint, added after decoding.
         trust: weight of a keypoint when several networks are fused, 1 where it is not named.
         flip_test: whether the mirror image is run too.
@@ -81,26 +95,47 @@ class Card(_Part):
     role: Literal["student", "teacher"]
     file: str
     dataset: str
-    keypoints: tuple[str, ...]
+    keypoints: Annotated[tuple[str, ...], Field(min_length=1)]
     input: Input
     crop: Crop = Crop()
     output: Annotated[Heatmap | SimCC, Field(discriminator="kind")]
     keypoint_offset_px: dict[str, tuple[float, float]] = {}
-    trust: dict[str, float] = {}
+    trust: dict[str, Annotated[float, Field(ge=0)]] = {}
     flip_test: bool = True
     default: bool = False
-    url: str = ""
+    url: str = Field(default="", pattern=r"^(https?://.*/.+)?$")
     mmpose_config: str = ""
     data: str = ""
     terms: str = ""
     recipe: str = ""
     figures: dict[str, str] = {}
-    sha256: str = ""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_asked_for(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value) or value.endswith((".toml", ".onnx")):
+            raise ValueError("a name of letters, digits and . _ + - without a suffix")
+        if value in RESERVED:
+            raise ValueError(f"a name other than {' and '.join(RESERVED)}")
+        return value
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_card(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if not path.name or path.is_absolute() or ".." in path.parts:
+            raise ValueError("a file in the card's folder")
+        return value
 
     @property
     def skeleton(self) -> Skeleton:
         """The network's own keypoints."""
         return make(self.dataset, self.keypoints)
+
+    def by_keypoint(self, values: Mapping[str, T]) -> dict[str, T]:
+        """`trust` or `keypoint_offset_px` by the skeleton's names, whatever spelling the card uses."""
+        return {resolve(self.dataset, name)[0]: value for name, value in values.items()}
 
 
 def load(path: Path) -> Card:
@@ -109,16 +144,15 @@ def load(path: Path) -> Card:
     Raises:
         FormatError: not TOML, or a field is missing, unknown or of the wrong kind; names the field.
     """
+    card = toml.read(path, "a card", Card)
     try:
-        card = Card.model_validate(tomllib.loads(read_bytes(path, "a card").decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(expected("a TOML card", error, str(path))) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{path}: {'.'.join(map(str, first['loc']))}"
-        raise FormatError(expected(first["msg"], repr(first["input"])[:60], where)) from error
-    unknown = set(card.keypoint_offset_px) | set(card.trust)
-    card.skeleton.indices(sorted(unknown))
+        known = card.skeleton.keypoints
+    except SkeletonError as error:
+        raise FormatError(expected("distinct keypoints", list(card.keypoints), f"{path}: keypoints")) from error
+    for field in ("keypoint_offset_px", "trust"):
+        for name in getattr(card, field):
+            if resolve(card.dataset, name)[0] not in known:
+                raise FormatError(expected("one of the card's keypoints", repr(name), f"{path}: {field}"))
     return card
 
 

@@ -7,7 +7,7 @@ or one machine). The project's cache is used by workers that see its folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ AHEAD = 4
 
 def predict_shards(
     model: PoseModel, images: Images, people: People, shards: Sequence[IntArray], cache: Path | None, address: str
-) -> Iterator[tuple[Proposals, dict[str, str]]]:
+) -> Generator[tuple[Proposals, dict[str, str]], None, None]:
     """Each shard's proposals and unreadable pictures, in the order of the shards.
 
     Args:

@@ -42,26 +42,36 @@ def cut(pixels: NDArray[np.uint8], affine: FloatArray, size_hw: tuple[int, int])
     A crop much smaller than its source is averaged first, since bilinear sampling alone would alias.
     """
     height, width = size_hw
-    shrink = int(1 / max(np.sqrt(abs(np.linalg.det(affine[:, :2]))), 1e-9))
-    if shrink >= 2:
-        pixels, affine = _averaged(pixels, affine, shrink, size_hw)
-    flags = cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(pixels, affine, (width, height), flags=flags), dtype=np.uint8)
+    shrink = max(int(1 / max(np.sqrt(abs(np.linalg.det(affine[:, :2]))), 1e-9) + 1e-6), 1)
+    part, corner = _part(pixels, affine, size_hw, margin=shrink)
+    if not part.size:
+        return np.zeros((height, width, 3), dtype=np.uint8)
+    step = np.minimum(shrink, part.shape[1::-1])
+    if (step > 1).any():
+        part = _averaged(part, int(step[0]), int(step[1]))
+    # Index j of the averaged part covers step pixels of the picture, from corner + step * j on.
+    middle = corner + (step - 1) / 2
+    up = np.array([[step[0], 0, middle[0]], [0, step[1], middle[1]], [0, 0, 1.0]])
+    local = (np.vstack([affine, [0, 0, 1.0]]) @ up)[:2]
+    return np.asarray(cv2.warpAffine(part, local, (width, height), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _averaged(
-    pixels: NDArray[np.uint8], affine: FloatArray, shrink: int, size_hw: tuple[int, int]
+def _part(
+    pixels: NDArray[np.uint8], affine: FloatArray, size_hw: tuple[int, int], margin: int
 ) -> tuple[NDArray[np.uint8], FloatArray]:
-    """The part of the picture that the crop needs, shrunk by an integer factor, and the affine from there."""
+    """The pixels that a crop needs, and the picture's x, y of the first of them: warpAffine takes no side of 32,768."""
     corners = np.array([[0, 0], [size_hw[1], 0], [0, size_hw[0]], [size_hw[1], size_hw[0]]], dtype=np.float64)
     region = apply(invert(affine[None]), corners[None])[0]
-    low = np.clip(np.floor(region.min(axis=0)).astype(int) - shrink, 0, None)
-    high = np.ceil(region.max(axis=0)).astype(int) + shrink
-    part = pixels[low[1] : high[1], low[0] : high[0]]
-    rows, columns = part.shape[0] // shrink, part.shape[1] // shrink
-    if rows == 0 or columns == 0:
-        return pixels, affine
-    small = cv2.resize(part[: rows * shrink, : columns * shrink], (columns, rows), interpolation=cv2.INTER_AREA)
-    # Index j of the small picture covers indices shrink*j .. shrink*j + shrink-1 of the part.
-    up = np.array([[shrink, 0, low[0] + (shrink - 1) / 2], [0, shrink, low[1] + (shrink - 1) / 2], [0, 0, 1.0]])
-    return np.asarray(small, dtype=np.uint8), (np.vstack([affine, [0, 0, 1.0]]) @ up)[:2]
+    size = np.array(pixels.shape[1::-1])
+    low = np.clip(np.floor(region.min(axis=0)) - margin, 0, size).astype(int)
+    high = np.clip(np.ceil(region.max(axis=0)) + margin + 1, 0, size).astype(int)
+    return pixels[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)
+
+
+def _averaged(part: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8]:
+    """Means of blocks `across` x `down`; what a block lacks beyond the last pixel is black."""
+    below, right = -part.shape[0] % down, -part.shape[1] % across
+    if below or right:
+        part = np.asarray(cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0), dtype=np.uint8)
+    size = (part.shape[1] // across, part.shape[0] // down)
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from annotator.errors import MissingError, expected
 from annotator.files import share
 
 
@@ -22,6 +23,10 @@ def environment() -> dict[str, str]:
 
 
 def run_models(module: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run `python -m models.MODULE ARGUMENTS` to its end."""
+    """Run `python -m models.MODULE ARGUMENTS` to its end; raises MissingError where there is no such interpreter."""
     command = [interpreter(), "-W", "ignore", "-m", f"models.{module}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=share(), env=environment())
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=share(), env=environment())
+    except OSError as error:
+        wanted = "a Python interpreter (ANNOTATOR_TRAIN_PYTHON)"
+        raise MissingError(expected(wanted, error.strerror, interpreter())) from error

@@ -20,7 +20,7 @@ from annotator.students.base import PoseModel
 from annotator.students.card import Card
 from annotator.students.onnx import OnnxModel
 
-DEFAULT, TEACHERS = "default", "teachers"
+DEFAULT, TEACHERS = cards.RESERVED
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,20 @@ def user_folder() -> Path:
 
 
 def known(project: Path | None = None) -> list[Known]:
-    """All cards, each name once: the first found wins."""
+    """All cards, each name once: the first found wins, or the first whose weights are here."""
     folders = [user_folder(), share("models", "weights"), share("models", "teachers")]
     found: dict[str, Known] = {}
     for folder in ([project / "students"] if project else []) + folders:
         for path in sorted(folder.glob("*.toml")):
             entry = locate(path)
-            if entry.card.name not in found or not found[entry.card.name].here:
+            first = found.get(entry.card.name)
+            if first is None or (entry.here and not first.here):
                 found[entry.card.name] = entry
     return list(found.values())
 
 
 def locate(card_path: Path) -> Known:
-    """A card and its weights."""
+    """A card and its weights; raises FormatError where the card cannot be used."""
     card = cards.load(card_path)
     places = [card_path.parent, user_folder()]
     if teachers := os.environ.get("ANNOTATOR_TEACHERS"):
@@ -64,8 +65,16 @@ def locate(card_path: Path) -> Known:
     return Known(card, card_path, weights)
 
 
+def card_beside(path: Path) -> Path:
+    """The card of a network: itself, or the file beside an ONNX file that has its name."""
+    card = path.with_suffix(".toml")
+    if not card.is_file():
+        raise InputError(expected("a card" if path == card else "a card beside the network", "no such file", str(card)))
+    return card
+
+
 def resolve(name: str, skeleton: Skeleton, project: Path | None = None, providers: Iterable[str] = ()) -> PoseModel:
-    """The model that `--student` names: `default`, `teachers`, a known name, or the path of a card.
+    """The model that `--student` names: `default`, `teachers`, a known name, or the path of a card or its network.
 
     Raises:
         InputError: nothing of that name is known; lists what is.
@@ -80,8 +89,8 @@ def resolve(name: str, skeleton: Skeleton, project: Path | None = None, provider
         chosen = [entry for entry in entries if entry.card.default][:1]
         if not chosen:
             raise MissingError(expected("a default student", "none", str(share("models", "weights"))))
-    elif name.endswith(".toml"):
-        chosen = [locate(Path(name))]
+    elif name.endswith((".toml", ".onnx")):
+        chosen = [locate(card_beside(Path(name)))]
     else:
         chosen = [entry for entry in entries if entry.card.name == name]
     if not chosen:

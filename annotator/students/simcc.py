@@ -7,6 +7,7 @@ by RTMPose (Jiang et al., arXiv 2303.07399).
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from annotator.skeletons import FloatArray, IntArray
 from annotator.students.readout import Readout
@@ -31,7 +32,7 @@ def decode(
     spike on a wrong limb then loses against a broad hill. `score` is the mass near the peak (`mass`) or the smaller of
     the two raw maxima, as MMPose reports (`max`).
     """
-    axes = [_axis(softmax(beta * raw), split, smooth_px) for raw in (raw_x, raw_y)]
+    axes = [_axis(np.asarray(beta * raw, dtype=np.float32), split, smooth_px) for raw in (raw_x, raw_y)]
     (x, mass_x, var_x, ent_x, peaks_x), (y, mass_y, var_y, ent_y, peaks_y) = axes
     raw_score = np.minimum(raw_x.max(axis=2), raw_y.max(axis=2))
     return Readout(
@@ -46,41 +47,50 @@ def decode(
     )
 
 
+def places(raw_x: FloatArray, raw_y: FloatArray, split: float) -> FloatArray:
+    """Just the highest bins, refined, (N, K, 2) in crop pixels."""
+    return np.stack([_parabola(raw, raw.argmax(axis=2)) / split for raw in (raw_x, raw_y)], axis=2)
+
+
 def softmax(raw: FloatArray) -> FloatArray:
     """Softmax over the last axis."""
     e = np.exp(raw - raw.max(axis=-1, keepdims=True))
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
-def _axis(p: FloatArray, split: float, smooth_px: float) -> tuple[FloatArray, ...]:
-    """Peak, mass near it, variance about it, entropy and number of peaks, in pixels, of distributions (N, K, B)."""
-    bins = p.shape[2]
-    at = np.arange(bins) / split
-    smooth = p @ _window(bins, max(smooth_px, 0.5) * split)
+def _axis(logits: FloatArray, split: float, smooth_px: float) -> tuple[FloatArray, ...]:
+    """Peak, mass near it, variance about it, entropy and number of peaks, in pixels and nats, of axes (N, K, B)."""
+    bins = logits.shape[2]
+    p = softmax(logits)
+    at = (np.arange(bins) / split).astype(np.float32)
+    # Half a pixel of smoothing takes the noise of single bins out of the parabola and out of the count of peaks.
+    smooth = gaussian_filter1d(p, max(smooth_px, 0.5) * split, axis=2, mode="constant", truncate=3.0)
     top = (smooth if smooth_px else p).argmax(axis=2)
-    peak = _parabola(smooth, top) / split
-    distance = at - peak[..., None]
-    mass = np.where(np.abs(distance) <= SCORE_REACH_PX, p, 0).sum(axis=2)
-    variance = (p * distance**2).sum(axis=2)
-    entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=2)
+    peak = _parabola(np.log(np.maximum(smooth, np.float32(1e-12))), top) / split
+    reach = round(SCORE_REACH_PX * split)
+    window = top[..., None] + np.arange(-reach, reach + 1)
+    inside = (window >= 0) & (window < bins)
+    mass = np.where(inside, np.take_along_axis(p, np.clip(window, 0, bins - 1), axis=2), 0).sum(axis=2)
+    # sum p (at - peak)^2 by its moments: one product with a (B, 2) matrix instead of an array of distances.
+    moments = p @ np.stack([at, at**2], axis=1)
+    variance = np.maximum(moments[..., 1] - 2 * peak * moments[..., 0] + peak**2, 0)
+    # -sum p log p with log p = logits - log Z.
+    top_logit = logits.max(axis=2)
+    log_z = top_logit + np.log(np.exp(logits - top_logit[..., None]).sum(axis=2))
+    entropy = log_z - np.einsum("nkb,nkb->nk", p, logits)
     high = smooth > PEAK_SHARE * smooth.max(axis=2, keepdims=True)
-    peaks = 1 + ((~high[..., :-1]) & high[..., 1:]).sum(axis=2) - (1 - high[..., 0].astype(int))
-    return peak, mass, variance, entropy, peaks.astype(np.float64)
+    peaks = high[..., 0].astype(np.float64) + ((~high[..., :-1]) & high[..., 1:]).sum(axis=2)
+    return peak, mass, variance, entropy, peaks
 
 
-def _parabola(smooth: FloatArray, top: FloatArray) -> FloatArray:
-    """Peak below a bin's width: a parabola through the logarithms of the highest bin and its neighbours."""
-    inner = np.clip(top, 1, smooth.shape[2] - 2).astype(np.int64)
-    log = np.log(np.maximum(np.take_along_axis(smooth, inner[..., None] + np.array([-1, 0, 1]), axis=2), 1e-12))
-    curve = log[..., 0] - 2 * log[..., 1] + log[..., 2]
-    step = np.where(curve < -1e-9, (log[..., 0] - log[..., 2]) / (2 * np.where(curve < -1e-9, curve, -1)), 0)
+def _parabola(log: FloatArray, top: IntArray) -> FloatArray:
+    """Peak below a bin's width, in bins: a parabola through the logarithms of the highest bin and its neighbours."""
+    inner = np.clip(top, 1, log.shape[2] - 2)
+    three = np.take_along_axis(log, inner[..., None] + np.array([-1, 0, 1]), axis=2).astype(np.float64)
+    curve = three[..., 0] - 2 * three[..., 1] + three[..., 2]
+    bends = curve < -1e-9
+    step = np.where(bends, (three[..., 0] - three[..., 2]) / (2 * np.where(bends, curve, -1)), 0)
     return np.where(inner == top, top + np.clip(step, -0.5, 0.5), top).astype(np.float64)
-
-
-def _window(bins: int, width: float) -> FloatArray:
-    """Gaussian smoothing as a matrix (B, B)."""
-    i = np.arange(bins)
-    return np.exp(-((i[:, None] - i[None]) ** 2) / (2 * width**2)).astype(np.float32)
 
 
 def unmirror(raw_x: FloatArray, raw_y: FloatArray, flip: IntArray, split: float) -> tuple[FloatArray, FloatArray]:

@@ -19,4 +19,9 @@ locate = 1.0
 augmentation = {}
 ema = 0.001
 seed = 0
+# Single datasets and every n-th person, for comparisons and learning curves.
+datasets = None
+subset = 1
 compiled = True
+# bf16 in the backbone: None where it is faster (CUDA cards that know it; on CPUs it gained nothing), or True, False.
+amp = None

@@ -1,0 +1,122 @@
+"""Recipes, and what mmengine makes of them."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from annotator.errors import InputError, expected
+from models import dataset
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def load_recipe(name: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A recipe's values with those it inherits, and `changes` on top.
+
+    Raises:
+        InputError: no such recipe, or a value that the recipes it inherits from do not have.
+    """
+    path = Path(name) if name.endswith(".py") else RECIPES / f"{name}.py"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.py")))
+        raise InputError(expected(f"one of {known}, or a file that ends in .py", repr(name), "--recipe"))
+    values = {k: v for k, v in runpy.run_path(str(path)).items() if not k.startswith("__")}
+    base = values.pop("_base_", None)
+    recipe = _changed(load_recipe(base), values, str(path)) if base else values
+    return _changed(recipe, changes or {}, "--set")
+
+
+def _changed(recipe: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+    if unknown := sorted(set(changes) - set(recipe)):
+        raise InputError(expected(f"one of {', '.join(sorted(recipe))}", ", ".join(unknown), where))
+    return recipe | changes
+
+
+def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: Path) -> Config:
+    """mmengine's configuration of a recipe.
+
+    Raises:
+        InputError: teachers without a weight or weights without a teacher, or fewer people than a batch.
+    """
+    info = dataset.read_info(data)
+    _check_teachers(info, recipe["beta"])
+    which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
+    people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
+    steps = people // recipe["batch"]
+    if not steps:
+        raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
+    half = recipe["epochs"] // 2
+    preprocessor = {
+        "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
+        "augmentation": recipe["augmentation"], "seed": recipe["seed"],
+    }  # fmt: skip
+    model = {
+        "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
+        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
+        "locate": recipe["locate"], "amp": _amp(recipe["amp"]),
+        "data_preprocessor": preprocessor,
+    }  # fmt: skip
+    checking = {} if check is None else {
+        "val_dataloader": _loader(check, recipe["batch"], shuffle=False),
+        "val_cfg": {},
+        "val_evaluator": {"type": "UnionMetric", "split": recipe["split"],
+                          "info": dataset.read_info(check)},
+    }  # fmt: skip
+    return Config({
+        "model": model,
+        "work_dir": str(out),
+        "train_dataloader": _loader(data, recipe["batch"], shuffle=True, drop_last=True, **which),
+        "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
+        "optim_wrapper": {
+            "type": "OptimWrapper",
+            "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"]},
+            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
+            "clip_grad": {"max_norm": 5.0},
+        },
+        # The paper: linear warm-up from a thousandth, then a cosine over the second half.
+        "param_scheduler": [
+            {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": recipe["warm_up_steps"]},
+            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * 0.02, "begin": half * steps,
+             "end": recipe["epochs"] * steps, "T_max": (recipe["epochs"] - half) * steps, "by_epoch": False},
+        ],
+        "custom_hooks": [
+            {"type": "StepHook"}, {"type": "ProgressHook"},
+            {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
+        ],
+        "default_hooks": {
+            "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
+            "logger": {"type": "LoggerHook", "interval": 10**9},
+        },
+        "randomness": {"seed": recipe["seed"]},
+        "default_scope": "mmengine",
+        "log_level": "WARNING",
+        **checking,
+    })  # fmt: skip
+
+
+def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False, **which: Any) -> dict[str, Any]:
+    return {
+        "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
+        "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
+        "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
+        "collate_fn": {"type": "default_collate"},
+    }  # fmt: skip
+
+
+def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
+    there = {teacher["name"] for teacher in info["teachers"]}
+    if there != set(beta):
+        words = [", ".join(sorted(names)) or "nobody" for names in (there, beta)]
+        raise InputError(
+            expected(f"a weight for each teacher of the set ({words[0]})", f"weights for {words[1]}", "beta")
+        )
+
+
+def _amp(wanted: bool | None) -> bool:
+    """Whether to train the backbone in bf16: as told, else where that is faster."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported() if wanted is None else wanted

@@ -1,0 +1,120 @@
+"""The figures of `docs/results.md`: students and fused teachers on the test splits, everything hidden.
+
+    python -m workflows.results --data DATA --out work_dirs/results [--students default teachers] [--sets coco mpii lsp]
+
+Runs the commands that a user would run, `annotator propose --hide all` and `annotator evaluate --json`, and prints one
+Markdown table a test set, with 95 % intervals by image and the commands. OKS of COCO people with at least 8 keypoints,
+and an area above 64^2, MPII people with all 16 keypoints, LSP's official test half; boxes as given by the datasets
+(MPII: from centre and scale; LSP: around the keypoints).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from annotator.evaluation import tables
+
+LSP_TEST = range(1001, 2001)
+# What each test set is measured by: name in the output of `evaluate --json` -> title.
+SETS: dict[str, dict[str, Any]] = {
+    "coco": {"annotations": "coco/person_keypoints_test.json", "images": "coco/images", "format": "coco",
+             "filter": ["--min-keypoints", "8", "--min-area", "4096"]},
+    "mpii": {"annotations": "mpii/mpii_test.json", "images": "mpii/images", "format": "mpii",
+             "filter": ["--min-keypoints", "16"]},
+    "lsp": {"annotations": "lsp/joints.mat", "images": "lsp/images", "format": "lsp", "filter": []},
+}  # fmt: skip
+
+
+def annotator(*arguments: str) -> str:
+    """Run the command line, as a user would; its standard output."""
+    command = [sys.executable, "-m", "annotator", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def measure(student: str, name: str, data: Path, out: Path) -> dict[str, Any]:
+    """Propose with everything hidden, evaluate, and keep both commands with the figures."""
+    one = SETS[name]
+    folder = out / f"{name}-{Path(student).stem}"
+    source = ["--annotations", str(data / one["annotations"]), "--images", str(data / one["images"])]
+    listed: list[str] = []
+    if name == "lsp":
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "lsp_test.txt").write_text("".join(f"im{i:04d}.jpg\n" for i in LSP_TEST))
+        listed = ["--list", str(out / "lsp_test.txt")]
+    propose = ["propose", *source, "--out", str(folder), "--student", student, "--hide", "all", *listed]
+    annotator(*propose)
+    against = ["--against", str(data / one["annotations"]), "--images", str(data / one["images"])]
+    evaluate = ["evaluate", str(folder), *against, "--format", one["format"], *listed, *one["filter"]]
+    result = json.loads(annotator(*evaluate, "--json"))
+    made = tomllib.loads((folder / "rounds" / "001" / "round.toml").read_text())
+    kept = {"set": name, "propose": propose, "evaluate": evaluate, "round": made, "result": result}
+    (folder / "results.json").write_text(json.dumps(kept, indent=1))
+    return kept
+
+
+# Figures of each test set, as `evaluate --json` names them, with their titles.
+SHOWN = {
+    "coco": ("mean_oks", "ap", "ap50", "ap75", "ar"),
+    "mpii": ("pckh_0.5", "pckh_0.1"),
+    "lsp": ("pck_0.2",),
+}
+
+
+def cell(figure: dict[str, Any], name: str) -> str:
+    """A figure with its interval."""
+    if figure["low"] is None:
+        return tables.cell(name, figure["value"])
+    low, high = tables.cell(name, figure["low"]), tables.cell(name, figure["high"])
+    return f"{tables.cell(name, figure['value'])} ({low} to {high})"
+
+
+def summary(name: str, kept: list[dict[str, Any]]) -> str:
+    """One test set as Markdown: figures, then keypoints, a column a student."""
+    students = [one["round"]["student"] for one in kept]
+    first = kept[0]["result"]["summary"][SHOWN[name][0]]
+    lines = [f"### {name}: {first['people']} people, {first['keypoints']} keypoints, {first['images']} images", ""]
+    lines += [f"| | {' | '.join(students)} |", f"|---|{'---|' * len(students)}"]
+    for metric in SHOWN[name]:
+        cells = [cell(one["result"]["summary"][metric], metric) for one in kept]
+        lines.append(f"| {tables.TITLES[metric]} | {' | '.join(cells)} |")
+    metric = {"coco": "similarity", "mpii": "pckh_0.5", "lsp": "pck_0.2"}[name]
+    for keypoint, row in kept[0]["result"]["per_keypoint"].items():
+        if row.get(metric, {}).get("value") is not None:
+            cells = [tables.cell(metric, one["result"]["per_keypoint"][keypoint][metric]["value"]) for one in kept]
+            lines.append(f"| {keypoint}, {tables.TITLES[metric]} | {' | '.join(cells)} |")
+    commands = [f"annotator {' '.join(map(shown, one[key]))}" for one in kept for key in ("propose", "evaluate")]
+    weights = [f"{net['name']} {net['sha256'][:12]}" for one in kept for net in one["round"]["networks"]]
+    return "\n".join([*lines, "", "```", *commands, "```", "", f"Weights (sha256): {', '.join(weights)}.", ""])
+
+
+def shown(argument: str) -> str:
+    """An argument as the table's commands show it: data under `data/`, results under `work_dirs/`."""
+    for variable in ("DATA", "OUT"):
+        argument = argument.replace(PLACES.get(variable, "\0"), variable)
+    return argument
+
+
+PLACES: dict[str, str] = {}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--students", nargs="+", default=["default", "teachers"])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    given = parser.parse_args()
+    PLACES.update(DATA=str(given.data), OUT=str(given.out))
+    for name in given.sets:
+        print(summary(name, [measure(student, name, given.data, given.out) for student in given.students]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
