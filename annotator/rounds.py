@@ -118,7 +118,7 @@ def source_settings(
         raise InputError(expected("a folder of pictures", "no such folder", str(images)))
     found = formats.guess(annotations)[0] if format == "auto" else format
     return SourceSettings(
-        name=name or found,
+        name=name or found.removesuffix("_mat"),  # MPII is MPII in whichever file it comes
         format=found,
         annotations=str(annotations.resolve()),
         images=str(images.resolve()),

@@ -7,6 +7,7 @@ crops.bin    JPEGs one after the other; `offset` in arrays.npz says where each b
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 import zlib
@@ -54,9 +55,11 @@ def read_arrays(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
     """
     path, crops = folder / "arrays.npz", folder / "crops.bin"
     try:
-        with np.load(path) as arrays:
+        with np.load(io.BytesIO(read_bytes(path, "the arrays of a training set"))) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+        if isinstance(error, FormatError):
+            raise
         raise FormatError(expected("the arrays of a training set", error, str(path))) from error
     people, found = sum(info["people"]), len(columns.get("offset", ())) - 1
     if people != found or any(len(c) != people for name, c in columns.items() if name != "offset"):
@@ -118,6 +121,11 @@ class PeopleSet(Dataset):
             found = "no picture" if pixels is None else f"one of {pixels.shape[:2]}"
             raise FormatError(expected(f"a crop of {size} for person {row}", found, str(self.path)))
         return pixels
+
+    def count(self) -> dict[str, int]:
+        """How many people of each dataset."""
+        counts = np.bincount(self.arrays["dataset"][self.rows], minlength=len(self.info["datasets"]))
+        return {name: int(n) for name, n in zip(self.info["datasets"], counts, strict=True) if n}
 
     def _decode_all(self) -> np.ndarray:
         crops = np.empty((len(self.rows), *self.info["size_hw"], 3), dtype=np.uint8)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 from torch import Tensor, nn
 
 from models import openmm_compat
@@ -29,6 +28,7 @@ from mmpose.models import build_pose_estimator  # noqa: E402
 
 from annotator.files import file_sha256, write_text  # noqa: E402
 from models import onnx_file  # noqa: E402
+from models.checkpoint import weights  # noqa: E402
 
 TOLERANCE = 1e-4
 
@@ -79,15 +79,15 @@ def load(config_path: Path, checkpoint: Path) -> tuple[Any, Config]:
     config = Config.fromfile(str(config_path))
     init_default_scope("mmpose")
     estimator = build_pose_estimator(without_mmdet(config))
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = saved.get("state_dict", saved)
-    missing, unexpected = estimator.load_state_dict(state, strict=False)
-    unexpected = [name for name in unexpected if not name.startswith("data_preprocessor")]
-    missing = [name for name in missing if not name.startswith("data_preprocessor")]
-    if missing or unexpected:
-        raise ValueError(
-            f"{checkpoint}: expected weights of {config_path.name}, got others ({(missing + unexpected)[0]})"
-        )
+    wanted = estimator.state_dict()
+    state = {name: w for name, w in weights(checkpoint).items() if not name.startswith("data_preprocessor")}
+    needed = {name for name in wanted if not name.startswith("data_preprocessor")}
+    strange = sorted(needed ^ set(state)) or [
+        name for name in sorted(needed) if wanted[name].shape != state[name].shape
+    ]
+    if strange:
+        raise ValueError(f"{checkpoint}: expected weights of {config_path.name}, got others ({strange[0]})")
+    estimator.load_state_dict(state, strict=False)
     return estimator.eval(), config
 
 

@@ -43,7 +43,7 @@ class ProgressHook(Hook):
         """Add up, and print every `interval` steps and at the end of an epoch."""
         self.seen += len(data_batch["row"])
         for name, value in outputs.items():
-            self.sums.setdefault(name, []).append(float(value))
+            self.sums.setdefault(name, []).append(float(value.detach()))
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         elapsed = time.monotonic() - self.began

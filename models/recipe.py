@@ -111,10 +111,8 @@ def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False,
 def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
     there = {teacher["name"] for teacher in info["teachers"]}
     if there != set(beta):
-        words = [", ".join(sorted(names)) or "nobody" for names in (there, beta)]
-        raise InputError(
-            expected(f"a weight for each teacher of the set ({words[0]})", f"weights for {words[1]}", "beta")
-        )
+        taught, weighed = (", ".join(sorted(names)) or "none" for names in (there, beta))
+        raise InputError(expected(f"a weight for each teacher of the set ({taught})", weighed, "beta"))
 
 
 def _amp(wanted: bool | None) -> bool:

@@ -42,9 +42,16 @@ def resize_head(
         out[CELLS] = (grown * cells.shape[2] * cells.shape[3] / (size[0] * size[1])).reshape(len(weight), -1)
     for name in AXES:
         if name in out and out[name].shape != like[name].shape:
-            bins = out[name].T[None]
-            out[name] = F.interpolate(bins, size=len(like[name]), mode="linear", align_corners=False)[0].T.contiguous()
+            out[name] = _bins(out[name], len(like[name]))
     return out
+
+
+def _bins(weight: Tensor, count: int) -> Tensor:
+    """Rows (bins, hidden) for another number of bins. Bin b lies at b / split: all count from the first pixel."""
+    at = torch.arange(count) * (len(weight) / count)
+    low = at.long()
+    share = (at - low)[:, None]
+    return weight[low] * (1 - share) + weight[(low + 1).clamp(max=len(weight) - 1)] * share
 
 
 def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tensor], out: Path) -> Path:
@@ -57,8 +64,10 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
         size_hw, own: the network's input and its state dict.
 
     Raises:
-        InputError: weights of another network.
+        InputError: no weights, or those of another network.
     """
+    if not weights.is_file():
+        raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
     # The coarse map is in training only: without one it is left out, with none to start from it starts anew.
@@ -66,9 +75,7 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
     state = {k: v for k, v in own.items() if k.startswith("locator.")} | state
     names = sorted(set(own) | set(state))
     if apart := [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]:
-        raise InputError(
-            expected("weights of the network that the recipe describes", f"another {apart[0]}", str(weights))
-        )
+        raise InputError(expected("weights of the recipe's network", f"another {apart[0]}", str(weights)))
     with atomic_path(out) as temporary:
         torch.save({"state_dict": state}, temporary)
     return out

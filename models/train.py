@@ -29,7 +29,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from annotator.errors import AnnotatorError, InputError, expected
-from annotator.files import atomic_path, file_sha256, write_json
+from annotator.files import atomic_path, file_sha256, write_text
 from models import hooks, network  # noqa: F401  (they register themselves)
 from models.recipe import load_recipe, runner_config
 from models.resize import starting_point
@@ -59,6 +59,9 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     config = runner_config(recipe, data, check, out)
     last = last_checkpoint(out)
     _same_recipe(out / "recipe.json", recipe, last)
+    data_sha256 = file_sha256(data / "arrays.npz")
+    if last and (manifest := _finished(out, data_sha256)):
+        return manifest
     if last:
         config.resume, config.load_from = True, str(last)
     elif init:
@@ -74,31 +77,42 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     safe = [getattr, mmengine.logging.history_buffer.HistoryBuffer, *arrays, *numbers]
     with torch.serialization.safe_globals(safe):
         runner.train()
+    if check and last == out / f"epoch_{recipe['epochs']}.pth":
+        # Stopped between the last step and its check.
+        runner.val_loop.run()
     weights = out / "weights.pth"
-    info = runner.train_dataloader.dataset.info
+    people = runner.train_dataloader.dataset
     shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
     with atomic_path(weights) as temporary:
-        torch.save({"state_dict": averaged(runner), "keypoints": info["keypoints"], **shape}, temporary)
+        torch.save({"state_dict": averaged(runner), "keypoints": people.info["keypoints"], **shape}, temporary)
     manifest = {
-        "recipe": recipe, "people": dict(zip(info["datasets"], info["people"], strict=True)),
-        "data_sha256": file_sha256(data / "arrays.npz"), "init": str(init) if init else "",
+        "recipe": recipe, "people": people.count(),
+        "data_sha256": data_sha256, "init": str(init) if init else "",
         "weights": weights.name, "weights_sha256": file_sha256(weights), "seconds": round(time.time() - began),
         "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
         "check": _last_check(runner),
     }  # fmt: skip
-    write_json(out / "manifest.json", manifest)
+    write_text(out / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
+
+
+def _finished(out: Path, data_sha256: str) -> dict[str, Any] | None:
+    """The manifest of a run on this data that came to its end before."""
+    path = out / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.is_file() else {}
+    return manifest if manifest.get("data_sha256") == data_sha256 else None
 
 
 def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:
     """Keep the recipe beside its checkpoints; a run goes on only as it began."""
     now = json.loads(json.dumps(recipe))
-    if last and path.is_file():
-        before = json.loads(path.read_text())
-        if apart := sorted(name for name in before if before[name] != now.get(name)):
-            name = apart[0]
+    if not (last and path.is_file()):
+        write_text(path, json.dumps(now, indent=1))
+        return
+    before = json.loads(path.read_text())
+    for name in sorted(before):
+        if before[name] != now.get(name):
             raise InputError(expected(f"{name} {before[name]}, as the run that is there", now.get(name), str(path)))
-    write_json(path, now)
 
 
 def _last_check(runner: Runner) -> dict[str, float]:
@@ -124,7 +138,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     try:
-        recipe = load_recipe(given.recipe, dict(map(_change, given.set)))
+        recipe = load_recipe(given.recipe, dict(map(change, given.set)))
         manifest = train(recipe, given.data, given.check, given.out, given.init)
     except AnnotatorError as error:
         print(error, file=sys.stderr)
@@ -133,7 +147,7 @@ def main() -> int:
     return 0
 
 
-def _change(pair: str) -> tuple[str, Any]:
+def change(pair: str) -> tuple[str, Any]:
     """NAME=VALUE; the value is Python's, or text where it is no Python."""
     name, equals, value = pair.partition("=")
     if not equals:

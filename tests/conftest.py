@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import networks
+
 # A busy machine is no fault of the code: what must be fast has a test of its own.
 settings.register_profile("annotator", deadline=None)
 settings.load_profile("annotator")
@@ -32,3 +34,18 @@ def data() -> Path:
 def teachers() -> Path:
     """Folder of teacher networks (ANNOTATOR_TEACHERS)."""
     return _found("ANNOTATOR_TEACHERS", "teachers")
+
+
+@pytest.fixture(scope="session")
+def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Card of a student of 21 keypoints that is fast and of no use (see networks.random_student)."""
+    return networks.random_student(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for the user's students (ANNOTATOR_STUDENTS), and no teachers."""
+    folder = tmp_path / "students"
+    monkeypatch.setenv("ANNOTATOR_STUDENTS", str(folder))
+    monkeypatch.delenv("ANNOTATOR_TEACHERS", raising=False)
+    return folder

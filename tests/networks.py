@@ -1,4 +1,4 @@
-"""Networks small enough to be worked out by hand, as ONNX files with cards: what is bright in a crop is the keypoint."""
+"""Networks small enough to be worked out by hand, as ONNX files with cards: what is bright is the keypoint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import tomli_w
 from annotator.skeletons import COCO_17, UNION_21
 
 Fields = dict[str, Any]
+SIZE = (64, 48)  # height, width of all their crops
 
 
-def save(path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: list[int | str], outputs: Fields) -> Path:
+def save(
+    path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: list[int | str], outputs: Fields
+) -> Path:
     """An ONNX file of some nodes; `outputs` gives each output's shape, a text standing for a size that is open."""
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
     helper = onnx.helper
@@ -32,9 +35,9 @@ def save(path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: l
     return path
 
 
-def card(path: Path, output: Fields, size_hw: tuple[int, int], **fields: Any) -> Path:
+def write_card(path: Path, output: Fields, **fields: Any) -> Path:
     """Write the card of `path`'s network beside it: red over 255, COCO's keypoints, unless `fields` say otherwise."""
-    how = {"name": "image", "size_hw": list(size_hw), "mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0], "batch": 3}
+    how = {"name": "image", "size_hw": list(SIZE), "mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0], "batch": 3}
     said = {
         "name": path.stem,
         "role": "student",
@@ -48,22 +51,21 @@ def card(path: Path, output: Fields, size_hw: tuple[int, int], **fields: Any) ->
     return path.with_suffix(".toml")
 
 
-def bright_heatmap(path: Path, size_hw: tuple[int, int], layout: str = "NCHW", tap: int | None = None, k: int = 17) -> Path:
+def bright_heatmap(path: Path, layout: str = "NCHW", tap: int | None = None, k: int = 17) -> Path:
     """K equal maps with a cell for 4 x 4 pixels of a crop: their mean, or with `tap` the pixel (tap, tap) among them.
 
     So cell j speaks of crop pixel 4 j + 1.5, or of 4 j + tap.
     """
     helper = pytest.importorskip("onnx", reason="needs the train extra").helper
-    (height, width), last = size_hw, layout == "NHWC"
+    (height, width), last = SIZE, layout == "NHWC"
     window = np.full((4, 4), 1 / 16)
     if tap is not None:
         window[:], window[tap, tap] = 0, 1
     weight = np.zeros((k, 3, 4, 4))
     weight[:, 0] = window
     nodes = [helper.make_node("Conv", ["crop", "weight"], ["planes"], strides=[4, 4])]
-    to_first, to_last = ("image", "planes", "heatmap")[:1], [0, 2, 3, 1]
-    nodes.insert(0, helper.make_node("Transpose", [*to_first], ["crop"], perm=[0, 3, 1, 2] if last else [0, 1, 2, 3]))
-    nodes.append(helper.make_node("Transpose", ["planes"], ["heatmap"], perm=to_last if last else [0, 1, 2, 3]))
+    nodes.insert(0, helper.make_node("Transpose", ["image"], ["crop"], perm=[0, 3, 1, 2] if last else [0, 1, 2, 3]))
+    nodes.append(helper.make_node("Transpose", ["planes"], ["heatmap"], perm=[0, 2, 3, 1] if last else [0, 1, 2, 3]))
     cells = [height // 4, width // 4]
     return save(
         path,
@@ -74,10 +76,10 @@ def bright_heatmap(path: Path, size_hw: tuple[int, int], layout: str = "NCHW", t
     )
 
 
-def bright_simcc(path: Path, size_hw: tuple[int, int], k: int = 17) -> Path:
+def bright_simcc(path: Path, k: int = 17) -> Path:
     """K equal pairs of axes with two bins a crop pixel: sums over columns and rows, halfway bins interpolated."""
     helper = pytest.importorskip("onnx", reason="needs the train extra").helper
-    height, width = size_hw
+    height, width = SIZE
     make = helper.make_node
     nodes = [
         make("Conv", ["image", "red"], ["plane"]),
@@ -105,11 +107,11 @@ def _halves(size: int) -> np.ndarray:
     return out * 10  # means over a side are small: make peaks of them
 
 
-def random_student(folder: Path, seed: int = 0, **fields: Any) -> Path:
+def random_student(folder: Path, seed: int = 0, name: str = "tiny", **fields: Any) -> Path:
     """A student of the union's 21 keypoints, fast and of no use, whose word depends on every pixel; gives its card."""
     helper = pytest.importorskip("onnx", reason="needs the train extra").helper
     rng = np.random.default_rng(seed)
-    features, height, width = 3 * 4 * 3, 64, 48
+    (height, width), features = SIZE, 3 * 4 * 3
     nodes = [
         helper.make_node("AveragePool", ["image"], ["small"], kernel_shape=[16, 16], strides=[16, 16]),
         helper.make_node("Flatten", ["small"], ["features"]),
@@ -124,10 +126,10 @@ def random_student(folder: Path, seed: int = 0, **fields: Any) -> Path:
             helper.make_node("Cast", [f"shape_{axis}"], [f"sizes_{axis}"], to=7),  # 64-bit integers
             helper.make_node("Reshape", [f"flat_{axis}", f"sizes_{axis}"], [f"simcc_{axis}"]),
         ]
-    path = save(folder / "tiny.onnx", nodes, weights, ["n", 3, height, width], outputs)
+    path = save(folder / f"{name}.onnx", nodes, weights, ["n", 3, height, width], outputs)
     output = {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y"}
-    union = {"name": "tiny", "dataset": "union21", "keypoints": list(UNION_21.keypoints)}
-    return card(path, output, (height, width), **union | fields)
+    union = {"dataset": "union21", "keypoints": list(UNION_21.keypoints)}
+    return write_card(path, output, **union | fields)
 
 
 def blob(shape_hw: tuple[int, int], xy: tuple[float, float], sigma: float) -> np.ndarray:

@@ -21,7 +21,7 @@ def decode(maps: FloatArray, stride: float, offset_px: float = 0.0, dark_kernel:
     """Read (N, K, h, w) maps with peaks of about 1; crop pixel = cell index * stride + offset_px."""
     n, k, h, w = maps.shape
     flat = np.maximum(maps.reshape(n * k, h, w), 0)
-    top = flat.reshape(n * k, -1).argmax(axis=1)
+    top = flat.reshape(n * k, h * w).argmax(axis=1)
     cell = np.stack([top % w, top // w], axis=1)
     height = flat[np.arange(n * k), cell[:, 1], cell[:, 0]]
     xy = dark(flat, cell, dark_kernel)
@@ -43,7 +43,7 @@ def peaks_px(maps: FloatArray, stride: float, offset_px: float, dark_kernel: int
     """Just the places (N, K, 2) in crop pixels."""
     n, k, h, w = maps.shape
     flat = np.maximum(maps.reshape(n * k, h, w), 0)
-    top = flat.reshape(n * k, -1).argmax(axis=1)
+    top = flat.reshape(n * k, h * w).argmax(axis=1)
     xy = dark(flat, np.stack([top % w, top // w], axis=1), dark_kernel)
     return np.asarray(xy.reshape(n, k, 2) * stride + offset_px)
 
@@ -82,8 +82,8 @@ def second_peak(maps: FloatArray, cell: IntArray, height: FloatArray) -> tuple[F
         np.abs(np.arange(h) - cell[:, 1:])[:, :, None] < PEAK_DISTANCE
     )
     rest = np.where(near | ~_local_maxima(maps), 0, maps)
-    top = rest.reshape(m, -1).argmax(axis=1)
-    value = rest.reshape(m, -1)[np.arange(m), top]
+    top = rest.reshape(m, h * w).argmax(axis=1)
+    value = rest.reshape(m, h * w)[np.arange(m), top]
     there = value > PEAK_SHARE * np.maximum(height, 1e-9)
     xy = np.where(there[:, None], np.stack([top % w, top // w], axis=1), np.nan)
     peaks = 1.0 + (rest > PEAK_SHARE * np.maximum(height, 1e-9)[:, None, None]).sum(axis=(1, 2))

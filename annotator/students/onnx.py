@@ -167,7 +167,8 @@ def _mend(card: Card) -> str:
 
 
 def _channels_first(maps: FloatArray, out: Heatmap) -> FloatArray:
-    return maps.transpose(0, 3, 1, 2) if out.layout == "NHWC" else maps
+    # Contiguous, so that sums are in the same order for one person as for many.
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)) if out.layout == "NHWC" else maps
 
 
 def default_workers() -> int:

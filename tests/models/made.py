@@ -1,4 +1,4 @@
-"""Pictures of coloured dots, people whose labels are those dots, a teacher that finds them, and training sets of both."""
+"""Pictures of coloured dots, people whose labels are the dots, a teacher that finds them, training sets of both."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def dotted(
     # Far enough apart that no dot touches another.
     for name, (x, y) in {"nose": (80, 30), "left_wrist": (65, 55), "right_wrist": (95, 60)}.items():
         if name in skeleton.keypoints:
-            xy[:, skeleton.index(name)] = (x, y) + rng.integers(-4, 5, (n, 2))
+            xy[:, skeleton.index(name)] = np.array([x, y]) + rng.integers(-4, 5, (n, 2))
     for i in range(n):
         pixels = np.zeros((HEIGHT, WIDTH, 3))
         for name, channel in CHANNEL.items():
@@ -66,7 +66,7 @@ def dotted(
         height=np.full(n, HEIGHT),
         record=np.full(n, "", dtype=object),
     )
-    box = np.tile([50.0, 20.0, 60.0, 80.0], (n, 1)) + [pixel_origin, pixel_origin, 0, 0]
+    box = np.tile([50.0 + pixel_origin, 20.0 + pixel_origin, 60.0, 80.0], (n, 1))
     table = people(
         skeleton,
         person_id=names,

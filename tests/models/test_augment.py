@@ -88,7 +88,7 @@ def test_the_accelerators_warp_is_opencvs_within_rounding():
     affine, _ = affines(4, MOVED, seed=1)
     here = augment.warp(crops, affine, (128, 96))
     there = augment.warp_on_device(crops, affine, (128, 96))
-    shifted = augment.warp_on_device(crops, affine + [[[0, 0, 0.1], [0, 0, 0]]], (128, 96))
+    shifted = augment.warp_on_device(crops, affine + np.array([[0, 0, 0.1], [0, 0, 0]]), (128, 96))
     # OpenCV rounds places to 1/32 pixel and values to whole numbers; a tenth of a pixel would be three times that.
     assert (here - there).abs().mean() < 0.7
     assert (here - shifted).abs().mean() > 3 * (here - there).abs().mean()
@@ -130,7 +130,9 @@ def test_colours_stay_in_range_and_blanks_are_squares_of_one_value():
     pixels = torch.rand(20, 3, 60, 50) * 255
     bright = augment.recolour(pixels.clone(), Augmentation(colour=0.5, blank=0), rng)
     assert bright.min() >= 0 and bright.max() <= 255 and not torch.equal(bright, pixels)
-    for before, after in zip(pixels, augment.recolour(pixels.clone(), Augmentation(colour=0, blank=1), rng), strict=True):
+    for before, after in zip(
+        pixels, augment.recolour(pixels.clone(), Augmentation(colour=0, blank=1), rng), strict=True
+    ):
         rows, columns = torch.nonzero((before != after).any(dim=0), as_tuple=True)
         square = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert square.shape[1] == square.shape[2] and 5 <= square.shape[1] <= 20

@@ -1,0 +1,118 @@
+"""Recipes, and what they become: values that are inherited, refused, scheduled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("mmcv", reason="needs the train extra")
+
+from annotator.errors import InputError
+from models import train
+from models.recipe import RECIPES, load_recipe, runner_config
+
+NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
+FITTING = {"beta": {"dots": 0.45}, "batch": 4}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_has_every_value(name):
+    recipe = load_recipe(name)
+    assert set(recipe) == set(load_recipe("tiny"))
+    assert json.loads(json.dumps(recipe)).keys() == recipe.keys()
+    # Upright like the stored crops, and whole cells of the last feature map.
+    height, width = recipe["size_hw"]
+    assert (height * 3 == width * 4, height % 32, width % 32) == (True, 0, 0)
+
+
+def test_a_recipe_inherits_what_it_does_not_say():
+    low, full = load_recipe("tiny_low"), load_recipe("tiny")
+    assert {name for name in full if low[name] != full[name]} == {"size_hw", "split"}
+
+
+def test_the_papers_weights_are_the_defaults():
+    recipe = load_recipe("tiny")
+    assert (recipe["alpha"], sorted(recipe["beta"].values())) == (0.30, [0.25, 0.45])
+
+
+def test_a_file_of_ones_own_is_a_recipe(tmp_path):
+    (tmp_path / "mine.py").write_text("_base_ = 'tiny_low'\nepochs = 3\n")
+    recipe = load_recipe(str(tmp_path / "mine.py"), {"batch": 8})
+    assert (recipe["epochs"], recipe["batch"], recipe["size_hw"]) == (3, 8, (128, 96))
+
+
+def test_a_value_that_is_no_recipes_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("_base_ = 'tiny'\nepoch = 3\n")
+    with pytest.raises(InputError, match=r"mine\.py: expected one of alpha, .*, got epoch"):
+        load_recipe(str(tmp_path / "mine.py"))
+    with pytest.raises(InputError, match=r"--set: expected one of alpha, .*, got batches, epoch"):
+        load_recipe("tiny", {"epoch": 3, "batches": 1})
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=f"--recipe: expected one of {', '.join(NAMES)}, or a file .*, got 'large'"):
+        load_recipe("large")
+
+
+def config(dots_set, tmp_path, **changes):
+    return runner_config(load_recipe("tiny_low", FITTING | changes), dots_set, None, tmp_path)
+
+
+def test_the_schedule_ends_with_the_last_step(dots_set, tmp_path):
+    # 16 people in batches of 5: 3 whole batches an epoch, 30 steps in 10 epochs, the cosine over the second half.
+    warm_up, cosine = config(dots_set, tmp_path, batch=5, epochs=10, warm_up_steps=4).param_scheduler
+    assert (warm_up["begin"], warm_up["end"], warm_up["start_factor"]) == (0, 4, 1e-3)
+    assert (cosine["begin"], cosine["end"], cosine["T_max"]) == (15, 30, 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 17}, "expected at least a batch of 17 people, got 16"),
+        ({"batch": 9, "datasets": ["mpii"]}, "expected at least a batch of 9 people, got 8"),
+        ({"beta": {}}, r"beta: expected a weight for each teacher of the set \(dots\), got none"),
+        ({"beta": {"dots": 1, "more": 1}}, r"beta: expected a weight for each teacher .*\(dots\), got dots, more"),
+    ],
+    ids=["few-people", "few-people-of-a-dataset", "teacher-without-weight", "weight-without-teacher"],
+)
+def test_a_recipe_that_does_not_fit_the_set_is_refused(dots_set, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        config(dots_set, tmp_path, **changes)
+
+
+@pytest.mark.parametrize(("told", "on"), [(True, True), (False, False), (None, torch.cuda.is_available())])
+def test_mixed_precision_is_as_told_or_where_it_is_faster(dots_set, tmp_path, told, on):
+    assert config(dots_set, tmp_path, amp=told).model.amp is on
+
+
+def test_the_last_checkpoint_is_the_last_whole_one(tmp_path):
+    assert train.last_checkpoint(tmp_path) is None
+    for epoch in (2, 9, 10):
+        torch.save({"epoch": epoch}, tmp_path / f"epoch_{epoch}.pth")
+    assert train.last_checkpoint(tmp_path) == tmp_path / "epoch_10.pth"
+    whole = (tmp_path / "epoch_10.pth").read_bytes()
+    for share in (0.0, 0.5, 0.99):
+        (tmp_path / "epoch_10.pth").write_bytes(whole[: int(share * len(whole))])
+        assert not zipfile.is_zipfile(tmp_path / "epoch_10.pth")
+        assert train.last_checkpoint(tmp_path) == tmp_path / "epoch_9.pth"
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("epochs=3", ("epochs", 3)),
+        ("size_hw=(64,64)", ("size_hw", (64, 64))),
+        ("form=squared", ("form", "squared")),
+        ("beta={'dots': .4}", ("beta", {"dots": 0.4})),
+    ],
+)
+def test_a_change_is_python_or_else_text(text, pair):
+    assert train.change(text) == pair
+
+
+def test_a_change_without_a_value_is_refused():
+    with pytest.raises(InputError, match="--set: expected NAME=VALUE, got 'epochs'"):
+        train.change("epochs")

@@ -1,0 +1,187 @@
+"""Training as `annotator` starts it: another process, progress lines, a kill, a resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotator import training
+from annotator.errors import AnnotatorError, InputError, MissingError
+from annotator.files import file_sha256
+from tests.conftest import ROOT
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("mmcv", reason="needs the train extra")
+
+from models import train
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["compiled=False", "batch=4", "size_hw=(64,64)", "epochs=3", "warm_up_steps=2", "beta={'dots':0.45}"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """One thread, so that runs are equal to the last digit; and bytecode, without which MMPose is slow to import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
+def arguments(data: Path, out: Path, *more: str, changes: tuple[str, ...] = ()) -> list[str]:
+    return ["--recipe", "tiny_low", "--data", str(data), "--out", str(out), *more, "--set", *SMALL, *changes]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "weights.pth", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def unbroken(dots_set, tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
+    """A run of three epochs, and its progress lines."""
+    out = tmp_path_factory.mktemp("unbroken")
+    return out, list(training.run(arguments(dots_set, out, "--check", str(dots_set))))
+
+
+def test_progress_says_loss_parts_speed_and_time_left(unbroken):
+    *lines, end = unbroken[1]
+    # 16 people in batches of 4: an epoch has 4 steps, and ends with a line.
+    assert [(line["epoch"], line["step"], line["steps"]) for line in lines] == [(1, 4, 12), (2, 8, 12), (3, 12, 12)]
+    for line in lines:
+        assert line["loss"] == pytest.approx(0.3 * line["labels"] + 0.7 * 0.45 * line["dots"], abs=1e-4)
+        assert line["images_per_s"] > 0 and line["eta_s"] >= 0
+    assert (lines[-1]["eta_s"], end["done"]) == (0, True)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert set(end["check"]) == {"check/coco/oks", "check/mpii/oks", "check/mpii/pckh"}
+
+
+def test_a_run_leaves_weights_and_a_manifest_that_names_them(unbroken, dots_set):
+    out, lines = unbroken
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["weights_sha256"] == file_sha256(out / manifest["weights"])
+    assert manifest["data_sha256"] == file_sha256(dots_set / "arrays.npz")
+    assert manifest["people"] == {"coco": 8, "mpii": 8}
+    assert manifest["recipe"] == json.loads((out / "recipe.json").read_text())
+    assert manifest["recipe"]["epochs"] == 3 and manifest["check"] == lines[-1]["check"]
+    saved = weights(out)
+    assert (saved["size"], saved["size_hw"], saved["split"], len(saved["keypoints"])) == ("tiny", (64, 64), 4.0, 21)
+
+
+def test_what_is_saved_is_the_moving_average(unbroken):
+    out, _ = unbroken
+    # mmengine's checkpoint holds the average as the model's weights, and the weights themselves as the average's.
+    checkpoint = torch.load(out / "epoch_3.pth", weights_only=False)
+    saved, name = weights(out)["state_dict"], "head.cls_x.weight"
+    assert torch.equal(saved[name], checkpoint["state_dict"][name])
+    assert not torch.equal(saved[name], checkpoint["ema_state_dict"][f"module.{name}"])
+    assert all(torch.equal(saved[key], value) for key, value in checkpoint["state_dict"].items())
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(unbroken, dots_set, tmp_path):
+    command = [sys.executable, "-m", "models.train", *arguments(dots_set, tmp_path, "--check", str(dots_set))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
+        for line in process.stdout:
+            if line.startswith("progress ") and json.loads(line.removeprefix("progress "))["epoch"] == 2:
+                # The second epoch's last step is done, its checkpoint at best half written.
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert (tmp_path / "epoch_1.pth").is_file() and not (tmp_path / "manifest.json").exists()
+    *lines, _ = training.run(arguments(dots_set, tmp_path, "--check", str(dots_set)))
+    assert 1 < lines[0]["epoch"] <= lines[-1]["epoch"] == 3
+    before = {line["step"]: line for line in unbroken[1][:-1]}
+    for line in lines:
+        parts = {name: line[name] for name in ("loss", "labels", "dots", "lr")}
+        assert parts == {name: before[line["step"]][name] for name in parts}
+    resumed, straight = weights(tmp_path)["state_dict"], weights(unbroken[0])["state_dict"]
+    for name, value in straight.items():
+        assert torch.allclose(resumed[name].double(), value.double(), atol=1e-6), name
+
+
+def test_a_run_stopped_before_its_last_check_makes_up_for_it(unbroken, dots_set, tmp_path):
+    out, lines = unbroken
+    for name in ("recipe.json", "epoch_3.pth"):
+        shutil.copy(out / name, tmp_path / name)
+    (end,) = training.run(arguments(dots_set, tmp_path, "--check", str(dots_set)))
+    assert end["done"] and end["check"] == lines[-1]["check"]
+    before, after = weights(out)["state_dict"], weights(tmp_path)["state_dict"]
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_a_finished_run_that_is_run_again_changes_nothing(unbroken, dots_set):
+    out, _ = unbroken
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert train.train(manifest["recipe"], dots_set, dots_set, out, None) == manifest
+    assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+
+
+def test_a_run_of_another_recipe_is_not_continued(unbroken, dots_set):
+    out, _ = unbroken
+    other = json.loads((out / "recipe.json").read_text()) | {"epochs": 4}
+    with pytest.raises(InputError, match=r"recipe\.json: expected epochs 3, as the run that is there, got 4"):
+        train.train(other, dots_set, None, out, None)
+
+
+def test_training_starts_from_the_weights_it_is_given(unbroken, dots_set, tmp_path):
+    more = ("--init", str(unbroken[0] / "weights.pth"))
+    # Hardly a step: what comes out is what went in, at another resolution.
+    changes = ("lr=1e-9", "epochs=1", "size_hw=(128,96)", "datasets=['mpii']")
+    list(training.run(arguments(dots_set, tmp_path, *more, changes=changes)))
+    before, after = weights(unbroken[0])["state_dict"], weights(tmp_path)["state_dict"]
+    for name in (
+        "backbone.stage4.0.conv.weight",
+        "head.final_layer.weight",
+        "head.gau.uv.weight",
+        "locator.out.weight",
+    ):
+        assert torch.allclose(after[name], before[name], atol=1e-5), name
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["init"], manifest["people"]) == (more[1], {"mpii": 8})
+
+
+def test_paths_are_relative_to_where_one_is_and_a_models_folder_there_is_not_ours(dots_set, tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('somebody else')\n")
+    monkeypatch.chdir(tmp_path)
+    Path("set").symlink_to(dots_set)
+    lines = training.run(arguments(Path("set"), Path("run")))
+    assert next(lines)["epoch"] == 1
+    # Whoever stops reading stops the training.
+    lines.close()
+    assert Path("run/recipe.json").is_file() and not Path("run/manifest.json").exists()
+
+
+def test_what_cannot_be_trained_is_refused_in_one_line(dots_set, tmp_path):
+    wanted = r"models\.train: expected training to end, got exit code 1 \(--set: expected one of alpha, .*, got epoch\)"
+    with pytest.raises(AnnotatorError, match=wanted) as caught:
+        list(training.run(arguments(dots_set, tmp_path / "run", changes=("epoch=3",))))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interpreter_that_is_not_there_is_named(dots_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANNOTATOR_TRAIN_PYTHON", str(tmp_path / "python"))
+    with pytest.raises(
+        MissingError, match=r"expected a Python interpreter \(ANNOTATOR_TRAIN_PYTHON\), got No such file"
+    ):
+        list(training.run(arguments(dots_set, tmp_path / "run")))
+
+
+def test_an_interpreter_without_the_extra_is_told_what_to_install(dots_set, tmp_path, monkeypatch):
+    bare = tmp_path / "python"
+    bare.write_text(f"#!/bin/sh\nexec {sys.executable} -S -I -c 'import mmengine'\n")
+    bare.chmod(0o755)
+    monkeypatch.setenv("ANNOTATOR_TRAIN_PYTHON", str(bare))
+    with pytest.raises(MissingError, match=r"pip install 'annotator\[train\]' \(ModuleNotFoundError: .*mmengine"):
+        list(training.run(arguments(dots_set, tmp_path / "run")))
