@@ -1,17 +1,20 @@
-"""Small annotation files with pictures of noise, as the datasets themselves write them."""
+"""Small annotation files with pictures of noise, as the datasets write them, and what `propose` made of them."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
-from annotator.skeletons import COCO_17
+from annotator.skeletons import COCO_17, UNION_21
 
 SIZE = (160, 120)
+OUTPUTS = ("annotations.json", "problems.jsonl", "rounds/001/proposals.parquet", "rounds/001/round.toml")
 
 
 def pictures(root: Path, count: int, seed: int = 0) -> list[str]:
@@ -71,3 +74,34 @@ def mpii(folder: Path, count: int = 4, people: int = 2, seed: int = 1) -> tuple[
         })  # fmt: skip
     (folder / "mpii.json").write_text(json.dumps(records))
     return folder / "mpii.json", folder / "frames"
+
+
+def annotations(out: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((out / "annotations.json").read_text())["annotations"]
+    return found
+
+
+def points(annotation: dict[str, Any]) -> dict[str, tuple[float, float, int, str]]:
+    """x, y, v and origin of each keypoint."""
+    flat = np.reshape(annotation["keypoints"], (21, 3)).tolist()
+    words = annotation["annotator"]["origin"]
+    return {name: (*flat[k], words[k]) for k, name in enumerate(UNION_21.keypoints)}
+
+
+def origins(annotation: dict[str, Any]) -> Counter[str]:
+    return Counter(annotation["annotator"]["origin"])
+
+
+def rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """proposals.parquet by person and keypoint."""
+    table = pq.read_table(out / "rounds/001/proposals.parquet").to_pylist()
+    return {(row["person_id"], row["keypoint"]): row for row in table}
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in OUTPUTS}
+
+
+def spoil(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    path.write_bytes({"cut short": data[: len(data) // 2], "text": b"no picture", "empty": b""}[how])

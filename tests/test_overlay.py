@@ -230,7 +230,7 @@ def test_pictures_are_of_the_least_certain_in_order_and_ties_go_by_id(tmp_path):
     # Widths 9, 5, 5, 3, 3: the two of 5 are on the picture that is none.
     assert [path.name for path in written.paths] == ["0001_made_1.png", "0004_made_0.png", "0005_made_4.png"]
     assert [reason.split(":")[1] for reason in written.skipped] == ["2", "3"]
-    assert all("1.png: expected a whole picture, got no picture that Pillow knows" in r for r in written.skipped)
+    assert all("1.png: expected a picture, got no picture that Pillow knows" in r for r in written.skipped)
     assert sorted((tmp_path / "out").iterdir()) == written.paths
 
 

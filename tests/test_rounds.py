@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,21 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from annotator import formats, rounds
-from annotator.errors import FormatError, InputError
+from annotator.errors import InputError
 from annotator.rounds import How
 from annotator.skeletons import COCO_17, MPII_16, UNION_21
 from annotator.students import registry
 from tests import networks, scenes
 from tests.formats.made import SPECS, datasets, folder
 from tests.formats.test_roundtrip import place
+from tests.scenes import OUTPUTS, annotations, files, origins, points, rows, spoil
 
 OF_MPII_ALONE = ("pelvis", "thorax", "upper_neck", "head_top")
 OF_COCO_ALONE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-OUTPUTS = ("annotations.json", "problems.jsonl", "rounds/001/proposals.parquet", "rounds/001/round.toml")
 
 
 def propose(source: tuple[Path, Path], out: Path, student: Path, **how: Any) -> rounds.Proposed:
     return rounds.propose(*source, out, How(str(student), **how))
-
-
-def annotations(out: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((out / "annotations.json").read_text())["annotations"]
-    return found
-
-
-def points(annotation: dict[str, Any]) -> dict[str, tuple[float, float, int, str]]:
-    """x, y, v and origin of each keypoint."""
-    flat = np.reshape(annotation["keypoints"], (21, 3)).tolist()
-    words = annotation["annotator"]["origin"]
-    return {name: (*flat[k], words[k]) for k, name in enumerate(UNION_21.keypoints)}
-
-
-def origins(annotation: dict[str, Any]) -> Counter[str]:
-    return Counter(annotation["annotator"]["origin"])
-
-
-def rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """proposals.parquet by person and keypoint."""
-    table = pq.read_table(out / "rounds/001/proposals.parquet").to_pylist()
-    return {(row["person_id"], row["keypoint"]): row for row in table}
-
-
-def files(out: Path) -> dict[str, bytes]:
-    return {name: (out / name).read_bytes() for name in OUTPUTS}
 
 
 @pytest.fixture
@@ -205,11 +178,6 @@ def test_a_round_says_what_made_it(coco: tuple[Path, Path], tmp_path: Path, tiny
     assert {(row["student"], row["calibrated"]) for row in rows(tmp_path / "out").values()} == {("tiny", "none")}
 
 
-def spoil(path: Path, how: str) -> None:
-    data = path.read_bytes()
-    path.write_bytes({"cut short": data[: len(data) // 2], "text": b"no picture", "empty": b""}[how])
-
-
 def test_people_of_pictures_that_cannot_be_read_keep_their_labels(
     coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path
 ) -> None:
@@ -330,93 +298,6 @@ def test_nobody_to_propose_for_is_said(tmp_path: Path, tiny_student: Path) -> No
     source[0].write_text(json.dumps(document | {"annotations": []}))
     with pytest.raises(InputError, match="expected people with a usable box, got none"):
         propose(source, tmp_path / "out", tiny_student)
-
-
-def two_sources(coco: tuple[Path, Path], mpii: tuple[Path, Path], **how: Any) -> list[Any]:
-    return [rounds.source_settings(*coco, "coco", **how), rounds.source_settings(*mpii, "mpii", **how)]
-
-
-def test_two_sources_are_proposed_for_together(
-    coco: tuple[Path, Path], mpii: tuple[Path, Path], tmp_path: Path, tiny_student: Path
-) -> None:
-    rounds.init(tmp_path / "p", two_sources(coco, mpii))
-    assert (tmp_path / "p" / "problems.jsonl").read_text() == ""
-    made = rounds.propose_project(tmp_path / "p", How(str(tiny_student)))
-    assert Counter(made.people.source) == {"coco": 12, "mpii": 8}
-    alone = propose(mpii, tmp_path / "alone", tiny_student)
-    together = made.proposals.take(made.people.source == "mpii")
-    assert together.equals(alone.proposals)
-    written = annotations(tmp_path / "p")
-    assert {entry["annotator"]["pixel_origin"] for entry in written} == {0}  # all brought to COCO's pixels
-    assert [origins(entry)["labelled"] for entry in written[12:]] == alone.people.labelled.sum(axis=1).tolist()
-
-
-def test_a_project_made_twice_is_unchanged(coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path) -> None:
-    sources = [rounds.source_settings(*coco)]
-    spoil(coco[1] / "000001.png", "text")
-    rounds.init(tmp_path / "p", sources)
-    rounds.propose_project(tmp_path / "p", How(str(tiny_student)))
-    before = files(tmp_path / "p")
-    assert before["problems.jsonl"].count(b"\n") == 1
-    rounds.init(tmp_path / "p", sources)
-    assert files(tmp_path / "p") == before
-
-
-def test_a_list_restricts_to_the_pictures_it_names(
-    coco: tuple[Path, Path], mpii: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (mpii[1] / "000001.png").rename(mpii[1] / "a b.png")
-    mpii[0].write_text(mpii[0].read_text().replace("000001.png", "a b.png"))
-    (tmp_path / "list.txt").write_text("a b.png\n\n  000002.png  \nnowhere.png\n")
-    found = rounds.init(tmp_path / "p", two_sources(coco, mpii, only=tmp_path / "list.txt"))
-    assert [list(dataset.images.file_name) for dataset in found] == [["000002.png"], ["a b.png", "000002.png"]]
-    # `a b.png` is MPII's alone and no fault of COCO's; nobody has the last
-    missed = [[problem.record for problem in dataset.problems] for dataset in found]
-    assert missed == [["nowhere.png"], ["nowhere.png"]]
-    assert (tmp_path / "p" / "problems.jsonl").read_text().count("nowhere.png") >= 2
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "expected a list of pictures, got no such file"),
-        (b"\xff\xfe", "expected a list of pictures in UTF-8, got"),
-    ],
-    ids=["missing", "not text"],
-)
-def test_a_list_that_cannot_be_read_is_one_line(
-    coco: tuple[Path, Path], tmp_path: Path, content: bytes | None, message: str
-) -> None:
-    if content:
-        (tmp_path / "list.txt").write_bytes(content)
-    with pytest.raises(FormatError, match=f"^{tmp_path}/list.txt: {message}"):
-        rounds.init(tmp_path / "p", [rounds.source_settings(*coco, only=tmp_path / "list.txt")])
-    assert not (tmp_path / "p").exists()
-
-
-def test_a_source_that_changed_since_it_entered_is_refused(
-    coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path
-) -> None:
-    rounds.init(tmp_path / "p", [rounds.source_settings(*coco)])
-    coco[0].write_text(coco[0].read_text() + " ")
-    with pytest.raises(
-        InputError, match=r"coco\.json: expected the file that entered the project, got another content"
-    ):
-        rounds.propose_project(tmp_path / "p", How(str(tiny_student)))
-
-
-def test_two_sources_of_one_name_are_refused(coco: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a name of its own for each source, got coco, coco"):
-        rounds.init(tmp_path / "p", [rounds.source_settings(*coco), rounds.source_settings(*coco)])
-
-
-def test_sources_are_never_overwritten(tmp_path: Path, tiny_student: Path) -> None:
-    source = scenes.coco(tmp_path)
-    here = source[0].rename(tmp_path / "annotations.json")
-    before = here.read_bytes()
-    with pytest.raises(InputError, match=r"expected a folder without annotations\.json, which would be overwritten"):
-        propose((here, source[1]), tmp_path, tiny_student)
-    assert here.read_bytes() == before and not (tmp_path / "annotator.toml").exists()
 
 
 def test_a_teacher_without_a_keypoint_proposes_what_it_knows(coco: tuple[Path, Path], tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ app = typer.Typer(help="List and add the networks that can propose.", no_args_is
 
 @app.command("list")
 def list_(
-    project: Annotated[Path | None, typer.Argument(help="Project whose own students are listed, too.")] = None,
+    project: Annotated[Path, typer.Argument(help="Project whose own students are listed, too.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List students and teachers, and whether their weights are on this machine."""
+    from annotator.store import settings
     from annotator.students import registry
 
     rows = [
@@ -32,7 +33,7 @@ def list_(
             "terms": entry.card.terms,
             "figures": entry.card.figures,
         }
-        for entry in registry.known(project)
+        for entry in registry.known(project if (project / settings.NAME).is_file() else None)
     ]
     if as_json:
         print(json.dumps(rows, indent=2))

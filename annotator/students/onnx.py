@@ -25,6 +25,8 @@ from annotator.students.readout import Readout
 
 # Fields of a card that do not change what is predicted.
 _SAYS_NOTHING = {"figures", "data", "terms", "recipe", "url", "mmpose_config", "default", "trust", "role"}
+# Raised when crops are cut or outputs are read in another way: what was kept before is then not used again.
+READING = 1
 PROVIDERS = ("CPUExecutionProvider",)
 
 
@@ -81,8 +83,8 @@ class OnnxModel:
 
     @property
     def key(self) -> str:
-        """What a prediction depends on besides picture and box: the card and the weights."""
-        return f"{self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
+        """What a prediction depends on besides picture and box: the card, the weights, and how outputs are read."""
+        return f"{READING} {self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
 
     @cached_property
     def _normalised(self) -> NDArray[np.float32]:

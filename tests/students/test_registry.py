@@ -12,6 +12,7 @@ from annotator.cli import main
 from annotator.errors import FormatError, InputError, MissingError
 from annotator.files import share
 from annotator.skeletons import LSP_14, UNION_21
+from annotator.store import settings
 from annotator.students import registry
 from tests import networks
 
@@ -109,6 +110,19 @@ def test_a_broken_card_is_named_with_its_file(students: Path) -> None:
     path.write_text(path.read_text() + "\ncolour = 'red'\n")
     with pytest.raises(FormatError, match=rf"^{path}: .*colour: expected no such field"):
         registry.known()
+
+
+def test_students_list_shows_those_of_the_project_it_is_run_in(
+    students: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks.random_student(tmp_path / "students", name="ours")
+    monkeypatch.setenv("ANNOTATOR_STUDENTS", str(tmp_path / "others"))
+    monkeypatch.chdir(tmp_path)
+    for is_project in (False, True):
+        if is_project:
+            settings.save(tmp_path, settings.Settings())
+        assert main(["students", "list", "--json"]) == 0
+        assert ("ours" in {row["name"] for row in json.loads(capsys.readouterr().out)}) == is_project
 
 
 def test_students_list_shows_who_is_here(students: Path, capsys: pytest.CaptureFixture[str]) -> None:
