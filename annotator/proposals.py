@@ -40,7 +40,8 @@ class Proposals(Table):
         p_present: probability that the keypoint can be placed in this picture at all.
         expected_error_px, radius50, radius80, radius90, radius95: pixels, NaN until estimated.
         spread_px, entropy, peaks: width in pixels, entropy in nats and number of peaks of the predicted distribution.
-        disagreement_px: distance between the model's word on the picture and on its mirror image.
+        disagreement_px: distance between the model's word on the picture and on its mirror image; between the networks
+            where several speak (`teachers`).
         origin: codes of ORIGINS: proposed, derived or released.
         kind: codes of KINDS.
         calibrated: codes of CALIBRATED.

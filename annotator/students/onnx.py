@@ -27,7 +27,7 @@ from annotator.students.readout import Readout
 _SAYS_NOTHING = {"figures", "data", "terms", "recipe", "url", "mmpose_config", "default", "trust", "role"}
 # Raised when crops are cut or outputs are read in another way: what was kept before is then not used again.
 READING = 1
-PROVIDERS = ("CPUExecutionProvider",)
+DEFAULT_PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxModel:
@@ -36,32 +36,33 @@ class OnnxModel:
     Args:
         card: how to feed and read it.
         path: the ONNX file.
-        providers: onnxruntime execution providers, in order of preference.
+
+    It runs on the execution providers that ANNOTATOR_PROVIDERS names (comma between), else on the processor.
 
     Raises:
         MissingError: the weights are not there; says where they can be had.
         FormatError: not an ONNX network, or not the one that the card names.
     """
 
-    def __init__(self, card: Card, path: Path, providers: tuple[str, ...] = PROVIDERS) -> None:
+    def __init__(self, card: Card, path: Path) -> None:
         self.card = card
         self.path = path
         self.skeleton: Skeleton = card.skeleton
         if not path.is_file():
             raise MissingError(expected(f"weights of {card.name} ({_mend(card)})", "no such file", str(path)))
         self.digest = cards.check_weights(card, path)
-        self._providers = providers
 
     @cached_property
     def _session(self) -> Any:
         import onnxruntime as ort
 
+        providers = chosen_providers(ort.get_available_providers())
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            session = ort.InferenceSession(str(self.path), options, providers=list(self._providers))
+            session = ort.InferenceSession(str(self.path), options, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own for every fault
             raise FormatError(expected("an ONNX network", str(error).split("\n")[0][:200], str(self.path))) from error
         self._check_names(session)
@@ -166,6 +167,19 @@ def _mend(card: Card) -> str:
     return (
         "set ANNOTATOR_TEACHERS to their folder" if card.role == "teacher" else f"{card.file} belongs beside its card"
     )
+
+
+def chosen_providers(available: list[str]) -> list[str]:
+    """onnxruntime's execution providers to use, in order of preference: those of ANNOTATOR_PROVIDERS.
+
+    Raises:
+        MissingError: one that this machine's onnxruntime does not have.
+    """
+    named = os.environ.get("ANNOTATOR_PROVIDERS", DEFAULT_PROVIDER)
+    wanted = [name.strip() for name in named.split(",") if name.strip()] or [DEFAULT_PROVIDER]
+    if missing := [name for name in wanted if name not in available]:
+        raise MissingError(expected(f"one of {', '.join(available)}", missing[0], "ANNOTATOR_PROVIDERS"))
+    return wanted
 
 
 def _channels_first(maps: FloatArray, out: Heatmap) -> FloatArray:

@@ -8,7 +8,6 @@ card, or in the user's folder, or in the folder that ANNOTATOR_TEACHERS names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def card_beside(path: Path) -> Path:
     return card
 
 
-def resolve(name: str, skeleton: Skeleton, project: Path | None = None, providers: Iterable[str] = ()) -> PoseModel:
+def resolve(name: str, skeleton: Skeleton, project: Path | None = None) -> PoseModel:
     """The model that `--student` names: `default`, `teachers`, a known name, or the path of a card or its network.
 
     Raises:
@@ -96,8 +95,7 @@ def resolve(name: str, skeleton: Skeleton, project: Path | None = None, provider
     if not chosen:
         listed = ", ".join(sorted({DEFAULT, TEACHERS} | {entry.card.name for entry in entries}))
         raise InputError(expected(f"one of {listed}, or a card's path", repr(name), "--student"))
-    how = (tuple(providers),) if providers else ()
-    networks = tuple(OnnxModel(entry.card, entry.weights, *how) for entry in chosen)
+    networks = tuple(OnnxModel(entry.card, entry.weights) for entry in chosen)
     shared = {keypoint for net in networks for keypoint in _shared(net, skeleton)}
     if not shared:
         raise InputError(expected(f"a network with keypoints of {skeleton.name}", "none", f"--student {name}"))

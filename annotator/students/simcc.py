@@ -71,9 +71,8 @@ def _axis(logits: FloatArray, split: float, smooth_px: float) -> tuple[FloatArra
     window = top[..., None] + np.arange(-reach, reach + 1)
     inside = (window >= 0) & (window < bins)
     mass = np.where(inside, np.take_along_axis(p, np.clip(window, 0, bins - 1), axis=2), 0).sum(axis=2)
-    # sum p (at - peak)^2 by its moments: one product with a (B, 2) matrix instead of an array of distances.
-    moments = p @ np.stack([at, at**2], axis=1)
-    variance = np.maximum(moments[..., 1] - 2 * peak * moments[..., 0] + peak**2, 0)
+    distance = at - peak[..., None].astype(np.float32)
+    variance = np.einsum("nkb,nkb,nkb->nk", p, distance, distance)
     # -sum p log p with log p = logits - log Z.
     top_logit = logits.max(axis=2)
     log_z = top_logit + np.log(np.exp(logits - top_logit[..., None]).sum(axis=2))

@@ -19,7 +19,7 @@ from annotator.skeletons import COCO_17, UNION_21
 from annotator.students import card as cards
 from annotator.students.base import PoseModel, readouts
 from annotator.students.cache import Cache
-from annotator.students.onnx import OnnxModel
+from annotator.students.onnx import OnnxModel, chosen_providers
 from annotator.students.readout import Readout
 from tests import networks
 from tests.conftest import ROOT
@@ -241,3 +241,24 @@ def test_a_photograph_is_not_held_longer_than_memory_allows(tmp_path: Path, monk
     held = readouts(nets, images, twice, Cache(None))[0]
     monkeypatch.setattr(base._Pictures, "HELD", -1)
     assert all(same(a, b) for a, b in zip(readouts(nets, images, twice, Cache(None))[0], held, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        pytest.param(None, ["CPUExecutionProvider"], id="not set"),
+        pytest.param("", ["CPUExecutionProvider"], id="empty"),
+        pytest.param("Fast, CPUExecutionProvider", ["Fast", "CPUExecutionProvider"], id="two"),
+    ],
+)
+def test_networks_run_on_the_providers_that_are_named(monkeypatch, named, chosen):
+    monkeypatch.delenv("ANNOTATOR_PROVIDERS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("ANNOTATOR_PROVIDERS", named)
+    assert chosen_providers(["Fast", "CPUExecutionProvider"]) == chosen
+
+
+def test_a_provider_that_is_not_there_is_named_with_those_that_are(monkeypatch):
+    monkeypatch.setenv("ANNOTATOR_PROVIDERS", "Slow")
+    with pytest.raises(MissingError, match="ANNOTATOR_PROVIDERS: expected one of Fast, CPU, got Slow"):
+        chosen_providers(["Fast", "CPU"])
