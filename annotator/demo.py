@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from annotator import formats, rounds
-from annotator.errors import MissingError, expected
-from annotator.files import atomic_path, write_text
+from annotator.errors import InputError, MissingError, expected
+from annotator.files import atomic_path
 from annotator.images import Images, read_pixels
 from annotator.people import ORIGINS, People
 from annotator.proposals import Proposals
@@ -56,13 +55,21 @@ def run(out: Path, *, student: str = "default", pictures: int = 3, progress: Cal
 
 
 def unpack(out: Path) -> Path:
-    """Write `out/labels.json` (COCO) and the photographs it names to `out/images`; returns the former."""
+    """Write `out/labels.json` (COCO) and the photographs it names to `out/images`; returns the former.
+
+    Raises:
+        InputError: a file of one of these names is there and is not the demo's: nothing is overwritten.
+    """
     text = LABELS.read_text(encoding="utf-8")
     sources = {image["file_name"]: packaged(image["package_file"]) for image in json.loads(text)["images"]}
-    for name, source in sources.items():
-        with atomic_path(out / "images" / name) as temporary:
-            shutil.copyfile(source, temporary)
-    write_text(out / "labels.json", text)
+    content = {out / "images" / name: source.read_bytes() for name, source in sources.items()}
+    content[out / "labels.json"] = text.encode()
+    for path, wanted in content.items():
+        if path.exists() and not (path.is_file() and path.read_bytes() == wanted):
+            raise InputError(expected("an empty folder, or an earlier demo's", f"another {path.name}", str(out)))
+    for path, wanted in content.items():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(wanted)
     return out / "labels.json"
 
 

@@ -122,7 +122,7 @@ def students() -> Answer:
     if bare:
         return BROKEN, f"{', '.join(bare)}: no card beside it", _again()
     if not networks:
-        return MISSING, "no weights ship with this installation", _again()
+        return BROKEN, "no weights ship with this installation", _again()
     return OK, ", ".join(f"{network.stem} ({network.stat().st_size / 1e6:.1f} MB)" for network in networks), ""
 
 

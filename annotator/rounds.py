@@ -80,12 +80,15 @@ class Proposed:
     def summary(self) -> dict[str, Any]:
         """Numbers for `--json`."""
         placed = np.isfinite(self.proposals.xy).all(axis=2)
+        columns = (self.proposals.kind == KIND["hidden"]).any(axis=0)
+        hidden = int(self.people.labelled[:, columns].sum())
         rule = self.proposals.origin == ORIGIN["derived"]
         return {
             "student": self.proposals.student,
             "people": len(self.people),
             "images": len(self.images),
-            "labelled": int(self.people.labelled.sum()),
+            "labelled": int(self.people.labelled.sum()) - hidden,
+            "hidden": hidden,
             "proposed": int((placed & ~rule).sum()),
             "derived": int((placed & rule).sum()),
             "calibrated": "none",
@@ -96,8 +99,11 @@ class Proposed:
     def lines(self) -> list[str]:
         """The same for people."""
         s = self.summary()
+        hidden = f"{s['labelled']:,} labelled keypoints kept as they are"
+        if s["hidden"]:
+            hidden += f", {s['hidden']:,} hidden and replaced by proposals"
         return [
-            f"{s['people']:,} people in {s['images']:,} images, {s['labelled']:,} labelled keypoints kept as they are",
+            f"{s['people']:,} people in {s['images']:,} images, {hidden}",
             f"{s['proposed']:,} keypoints proposed by {s['student']}, {s['derived']:,} derived by a rule;"
             " their spread is raw (calibrated: none)",
             f"wrote {s['annotations']} and {self.folder / 'proposals.parquet'}",
@@ -210,10 +216,14 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         skeleton = SKELETONS[project.settings.skeleton]
         model, hidden = _asked(how, skeleton, folder)
         datasets = read_sources(project.settings.sources)
+        for dataset in datasets:
+            project.put_people(dataset.people)  # refuses people whose record is not the one that entered
         images = Images.concat([dataset.images for dataset in datasets])
         people = People.concat([dataset.people.project(skeleton) for dataset in datasets])
         if not len(people):
-            raise InputError(expected("people with a usable box", "none", ", ".join(str(d.path) for d in datasets)))
+            raise InputError(
+                expected("people with a usable box", _nobody(datasets), ", ".join(str(d.path) for d in datasets))
+            )
         proposals, unreadable = predict(model, images, people.hide(hidden), project.cache, how, progress)
         proposals = with_rules(mark_hidden(proposals, people, hidden), people.hide(hidden))
         problems = _problems(datasets, people, unreadable)
@@ -330,6 +340,13 @@ def _written(proposals: Proposals) -> Proposals:
     """
     left_out = np.isin(proposals.kind, [KIND["unlabelled"], KIND["labelled"]])
     return replace(proposals, xy=np.where(left_out[..., None], np.nan, proposals.xy))
+
+
+def _nobody(datasets: Sequence[Dataset]) -> str:
+    """Why there is nobody: the first record set aside, and as what the file was read."""
+    aside = [problem for dataset in datasets for problem in dataset.problems]
+    read_as = ", ".join(dataset.format for dataset in datasets)
+    return f"none, read as {read_as}" + (f"; {len(aside)} set aside, the first: {aside[0]}" if aside else "")
 
 
 def _visible(dataset: Dataset, hidden: Sequence[str]) -> Dataset:

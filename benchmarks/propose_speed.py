@@ -2,9 +2,9 @@
 
     python -m benchmarks.propose_speed --annotations ANN --images DIR [--student NAME] [--people 400] [--repeat 3]
 
-Bare: the same crops, cut beforehand, through the same network with the same flip test and the same number of threads;
-nothing is decoded, cut, read off, cached or written. `propose` does all of it, from a fresh cache, command line apart.
-Prints JSON.
+Bare: the same crops, cut beforehand, normalised and put through the same network with the same flip test and the same
+number of threads; nothing is decoded, cut, read off, cached or written. `propose` does all of it, from a fresh cache,
+command line apart. Prints JSON.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},), optimize=True,
     )  # fmt: skip
     program.save(str(path), external_data=False)
+    strip(path)
     if half:
         halve(path)
     with torch.no_grad():
@@ -42,6 +43,16 @@ def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[
     wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
     found = run(path, example.numpy())
     return max(float(np.abs(f - w.numpy()).max()) for f, w in zip(found, wanted, strict=True))
+
+
+def strip(path: Path) -> None:
+    """Take out what the exporter notes beside the network: source lines and paths of the machine it ran on."""
+    model = onnx.load(str(path))
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, str(path))
 
 
 def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from annotator.skeletons import UNION_21
+from annotator.skeletons import COCO_17, UNION_21
 from tests.conftest import ROOT
 
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -150,7 +150,7 @@ def test_the_installed_command_proposes_with_the_weights_that_ship(binaries, riv
             {"id": 1, "image_id": 7, "category_id": 1, "bbox": BOX, "area": BOX[2] * BOX[3], "iscrowd": 0,
              "num_keypoints": len(LABELLED), "keypoints": keypoints.ravel().tolist()}
         ],
-        "categories": [{"id": 1, "name": "person"}],
+        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints)}],
     }  # fmt: skip
     (rival / "people.json").write_text(json.dumps(document))
 

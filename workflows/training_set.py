@@ -1,9 +1,10 @@
 """Write the training set of the union students, and the set that training is checked on.
 
-    python -m workflows.training_set --data ../shared/data --out work_dirs/sets
+    python -m workflows.training_set --data DATA --out work_dirs/sets
 
-Splits as in the data's README: `train` of COCO (with 128 pictures of train2017), MPII, LSP's first half and LSP
-extended to train on; `choose` of COCO and MPII to check on. LSP extended's labels are noisy and count half.
+DATA holds coco/, mpii/, lsp/ and lspet/. The `train` splits of COCO (with 128 pictures of train2017) and MPII, LSP's
+first half and LSP extended are trained on, `choose` of COCO and MPII is checked on. LSP extended's noisy labels count
+half.
 """
 
 from __future__ import annotations

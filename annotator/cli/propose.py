@@ -26,7 +26,7 @@ def propose(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was set aside.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Propose the keypoints that people lack, with a radius for each, and write the enhanced annotations.
+    """Propose the keypoints that people lack, and write the enhanced annotations.
 
     OUT gets annotations.json, problems.jsonl and rounds/001/proposals.parquet. Run again after a kill, it goes on.
     """
@@ -62,5 +62,7 @@ def propose(
             console.print(line)
         if drawn:
             console.print(f"drew {len(drawn.paths)} people, the least certain first ({folder / 'pictures'})")
+            for reason in drawn.skipped:
+                console.print(f"not drawn: {reason}")
     if strict and made.problems:
         raise typer.Exit(1)

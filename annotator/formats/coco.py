@@ -74,11 +74,11 @@ def layout_of(categories: list[Any], where: str) -> Layout:
     if not skeletons:
         raise FormatError(expected("a category with keypoints", "none", where))
     distinct = list(dict.fromkeys(skeletons.values()))
-    joint = distinct[0] if len(distinct) == 1 else union(*distinct)
-    columns = {key: joint.columns_of(skeleton) for key, skeleton in skeletons.items()}
+    whole = distinct[0] if len(distinct) == 1 else union(*distinct)
+    columns = {key: whole.columns_of(skeleton) for key, skeleton in skeletons.items()}
     if any((places < 0).any() for places in columns.values()):
         raise FormatError(expected("one meaning for each keypoint name", "categories that disagree", where))
-    return Layout(joint, columns, frozenset(ids))
+    return Layout(whole, columns, frozenset(ids))
 
 
 def skeleton_of(category: Record, where: str) -> Skeleton:

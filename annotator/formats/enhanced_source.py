@@ -17,7 +17,7 @@ from annotator.formats import FORMATS
 from annotator.formats.dataset import Dataset
 from annotator.formats.records import Record, as_written
 from annotator.images import size_of
-from annotator.people import AREA_PER_BOX, HUMAN_ORIGINS, ORIGIN, ORIGINS, BoolArray
+from annotator.people import AREA_PER_BOX, ORIGIN, ORIGINS, BoolArray
 from annotator.proposals import Proposals
 from annotator.skeletons import UNION_21, FloatArray, IntArray, Skeleton
 
@@ -25,7 +25,6 @@ PERSON_CATEGORY = 1
 DECIMALS = 4  # of proposed coordinates and measures
 MEASURES = ("score", "radius90", "p_present")
 _K = len(UNION_21)
-_HUMAN = [ORIGIN[word] for word in HUMAN_ORIGINS]
 
 
 class Numbers:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from annotator.errors import AnnotatorError, ImageError, expected
 from annotator.files import atomic_path
@@ -27,6 +28,7 @@ from annotator.skeletons import FloatArray, Skeleton
 
 Pixels = NDArray[np.uint8]
 
+SOFTWARE = "annotator"
 SIZE = 800  # height of a picture of a person; at most WIDEST times as wide, at least NARROWEST where there is room
 WIDEST, NARROWEST = 1.6, 0.6
 SMALLEST_VIEW = 24  # picture pixels: a box of one pixel is shown with something around it
@@ -300,13 +302,29 @@ def write_pictures(folder: Path, images: Images, people: People, proposals: Prop
             continue
         path = folder / f"{number:04d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', person_id)[:80]}.png"
         with atomic_path(path) as temporary:
-            overlay(pixels, one, proposals.take([chosen]), person=0).save(temporary, format="PNG", compress_level=6)
+            picture = overlay(pixels, one, proposals.take([chosen]), person=0)
+            picture.save(temporary, format="PNG", compress_level=6, pnginfo=_signature())
         paths.append(path)
     if folder.is_dir():
         for old in sorted(folder.iterdir()):
-            if re.fullmatch(r"\d{4,}_.*\.png", old.name) and old not in paths:
+            if re.fullmatch(r"\d{4,}_.*\.png", old.name) and old not in paths and _ours(old):
                 old.unlink()
     return Pictures(paths, skipped)
+
+
+def _signature() -> PngInfo:
+    """What tells a picture drawn here from anybody else's: only such are ever removed."""
+    info = PngInfo()
+    info.add_text("Software", SOFTWARE)
+    return info
+
+
+def _ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == SOFTWARE
+    except OSError:
+        return False
 
 
 def _pixels_of(images: Images, one: People) -> Pixels:

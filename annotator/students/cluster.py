@@ -2,11 +2,12 @@
 
 A task is the same function of the same arrays as on one machine, so its result does not depend on who computed it, and
 Ray does a killed worker's task again. Pictures and weights are found by path: nodes share them (a network file system,
-or one machine). The project's cache is used by workers that see its folder.
+or one machine). The project's cache is used by workers on this machine only: hosts cannot share SQLite's journal.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,11 @@ def predict_shards(
     """
     ray = need("ray", "ray", "--ray needs Ray")
     _connect(ray, address)
-    shared = ray.put(model)
+    shared, here = ray.put(model), socket.gethostname()
 
     @ray.remote(max_retries=RETRIES, num_cpus=1)  # type: ignore[untyped-decorator]
     def work(model: PoseModel, images: Images, people: People) -> tuple[Proposals, dict[str, str]]:
-        kept = Cache(cache if cache and cache.parent.is_dir() else None)
+        kept = Cache(cache if socket.gethostname() == here else None)
         try:
             return model.predict(images, people, kept)
         finally:

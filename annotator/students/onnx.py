@@ -84,8 +84,9 @@ class OnnxModel:
 
     @property
     def key(self) -> str:
-        """What a prediction depends on besides picture and box: the card, the weights, and how outputs are read."""
-        return f"{READING} {self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
+        """What a prediction depends on besides picture and box: card, weights, reading, and execution providers."""
+        on = os.environ.get("ANNOTATOR_PROVIDERS", "")
+        return f"{READING}{on} {self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
 
     @cached_property
     def _normalised(self) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""union21-t: RTMPose-t over 21 keypoints, 256 x 192, the paper's loss and weights.
+"""A student of the size of union21-t: RTMPose-t over 21 keypoints, 256 x 192, the paper's loss and weights.
 
 python -m models.train --recipe tiny --data SET --check CHECKSET --out RUN
 """
