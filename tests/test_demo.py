@@ -10,7 +10,7 @@ from PIL import Image
 
 from annotator import demo, formats
 from annotator.cli import main
-from annotator.errors import MissingError
+from annotator.errors import InputError, MissingError
 from annotator.images import size_of
 from annotator.people import ORIGIN
 from annotator.skeletons import UNION_21
@@ -53,6 +53,18 @@ def test_demo_photographs_are_the_packages_own(tmp_path):
         copied, source = tmp_path / "images" / image["file_name"], demo.packaged(image["package_file"])
         assert copied.read_bytes() == source.read_bytes()
         assert size_of(copied) == (image["width"], image["height"])
+
+
+@pytest.mark.parametrize("name", ["labels.json", "images/astronaut.png"])
+def test_the_demo_overwrites_nothing_of_anybody_else(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(
+        InputError, match=f"expected an empty folder, or an earlier demo's, got another {Path(name).name}"
+    ):
+        demo.unpack(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 @pytest.mark.parametrize(

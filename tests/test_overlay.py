@@ -243,10 +243,13 @@ def test_pictures_are_the_same_bytes_when_drawn_again(tmp_path):
 def test_pictures_of_an_earlier_run_go_and_other_files_stay(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("0001_made_5.png", "notes.txt", "holiday.png"):
-        (out / name).write_text("old")
-    write_pictures(out, *scene_on_disk(tmp_path), n=1)
-    assert sorted(path.name for path in out.iterdir()) == ["0001_made_1.png", "holiday.png", "notes.txt"]
+    scene = scene_on_disk(tmp_path)
+    earlier = write_pictures(out, *scene, n=2).paths
+    Image.new("RGB", (4, 4)).save(out / "0007_of_somebody_else.png")
+    (out / "0008_notes.png").write_text("no picture at all")
+    write_pictures(out, *scene, n=1)
+    left = ["0007_of_somebody_else.png", "0008_notes.png"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([earlier[0].name, *left])
 
 
 def test_a_name_finds_a_place_beside_its_mark_and_off_others():

@@ -154,7 +154,9 @@ def test_with_all_hidden_pixels_and_box_alone_speak(
     made = propose(request.getfixturevalue(source), tmp_path / "out", tiny_student, hide=("all",))
     assert {row["kind"] for row in rows(tmp_path / "out").values()} == {"hidden"}
     assert all(origins(entry) == {"proposed": 21} for entry in annotations(tmp_path / "out"))
-    assert made.summary()["labelled"] == int(made.people.labelled.sum()) > 0
+    summary = made.summary()
+    assert summary["labelled"] == 0 and summary["hidden"] == int(made.people.labelled.sum()) > 0
+    assert f"{summary['hidden']:,} hidden and replaced by proposals" in made.lines()[0]
 
 
 def test_the_file_is_valid_coco(coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_run_says_what_it_did(coco: tuple[Path, Path], tmp_path: Path, tiny_st
     ]  # fmt: skip
     assert main(call(coco, out, tiny_student, "--json")) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "student": "tiny", "people": 12, "images": 4, "labelled": labelled,
+        "student": "tiny", "people": 12, "images": 4, "labelled": labelled, "hidden": 0,
         "proposed": 48 - derived, "derived": derived, "calibrated": "none",
         "annotations": f"{out}/annotations.json", "set_aside": 0,
     }  # fmt: skip
