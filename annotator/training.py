@@ -107,7 +107,16 @@ def write_set(
     with atomic_path(folder / "arrays.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, offset=np.array(offsets, dtype=np.int64), **arrays)  # type: ignore[arg-type]
     write_problems(folder / "problems.jsonl", problems)
-    write_json(folder / "set.json", {
+    people_of = [int((arrays["dataset"] == index).sum()) for index in range(len(parts))]
+    write_json(folder / "set.json", _names(parts, people_of, teachers, skeleton))
+    return len(arrays["dataset"]), left_out
+
+
+def _names(
+    parts: Sequence[Part], people_of: list[int], teachers: Sequence[OnnxModel], skeleton: Skeleton
+) -> dict[str, Any]:
+    """What `set.json` says."""
+    return {
         "version": VERSION,
         "keypoints": list(skeleton.keypoints),
         "definitions": list(skeleton.definitions),
@@ -117,10 +126,9 @@ def write_set(
         "context": CONTEXT,
         "datasets": [part.name for part in parts],
         "label_weight": [part.label_weight for part in parts],
-        "people": [int((arrays["dataset"] == i).sum()) for i in range(len(parts))],
+        "people": people_of,
         "teachers": [{"name": net.card.name, "sha256": net.digest} for net in teachers],
-    })  # fmt: skip
-    return len(arrays["dataset"]), left_out
+    }
 
 
 def _crops(images: Images, people: People) -> tuple[list[int], list[bytes], FloatArray, list[Problem]]:
