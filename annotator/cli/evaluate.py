@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 # A pipe has no width of its own; the widest table needs this much.
 WIDTH = 100
@@ -72,9 +73,13 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(result, indent=1))
     else:
-        console = Console(highlight=False)
-        console.width = max(console.width, WIDTH)
-        for renderable in tables(result):
-            console.print(renderable, soft_wrap=isinstance(renderable, str))
+        _show(tables(result))
     if strict and truth.problems:
         raise typer.Exit(1)
+
+
+def _show(renderables: Iterable[RenderableType]) -> None:
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)
+    for renderable in renderables:
+        console.print(renderable, soft_wrap=isinstance(renderable, str))

@@ -101,7 +101,7 @@ def test_a_teacher_moves_only_the_keypoints_it_knows():
 def test_total_weighs_labels_and_teachers_as_the_paper_does():
     teachers = {"coco": torch.tensor(1.0), "mpii": torch.tensor(4.0)}
     # .3 x 2 + .7 x (.45 x 1 + .25 x 4) = .6 + .7 x 1.45
-    total = losses.total_loss(torch.tensor(2.0), teachers, losses.ALPHA, losses.BETA)
+    total = losses.total_loss(torch.tensor(2.0), teachers, losses.ALPHA, {"coco": 0.45, "mpii": 0.25})
     assert total.item() == pytest.approx(1.615)
 
 
