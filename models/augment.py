@@ -102,6 +102,8 @@ def warp(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) -> Tensor:
     """
     if crops.device.type == "cpu":
         height, width = size_hw
+        # A crop is too small to share: OpenCV's threads would only wait for torch's, which spin.
+        cv2.setNumThreads(0)
         done = [cv2.warpAffine(one, m, (width, height), flags=cv2.INTER_LINEAR)
                 for one, m in zip(crops.numpy(), affine, strict=True)]  # fmt: skip
         return torch.from_numpy(np.stack(done)).permute(0, 3, 1, 2).float()

@@ -16,14 +16,18 @@ from typing import Any
 
 import tomli_w
 import torch
+from torch import Tensor
 
 from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import onnx_file
-from models.network import MEAN, STD, UnionPose
+from models.network import UnionPose
+from models.preprocess import MEAN, STD
 
 # Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
 TOLERANCE = {False: 1e-3, True: 0.1}
+# Names of the inputs that take known keypoints.
+PROMPTS = ("prompt_xy", "prompt_given")
 TERMS = "research only: trained on COCO, MPII, LSP and LSP extended photographs, whose terms allow research"
 
 
@@ -35,7 +39,9 @@ def load(weights: Path) -> tuple[UnionPose, dict[str, Any]]:
     if not weights.is_file():
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
-    model = UnionPose(saved["size"], saved["size_hw"], len(saved["keypoints"]), beta={}, split=saved["split"])
+    prompt = "prompts.known" in saved["state_dict"]
+    shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
+    model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
     model.load_state_dict({k: v for k, v in saved["state_dict"].items() if not k.startswith("locator.")})
     return model.eval(), saved
 
@@ -63,7 +69,9 @@ def export(
     manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))
     path = out / f"{name}.onnx"
     with atomic_path(path) as temporary:
-        apart = onnx_file.write(model, temporary, tuple(saved["size_hw"]), ["simcc_x", "simcc_y"], half=half)
+        beside = _examples(model, tuple(saved["size_hw"]))
+        axes = ["simcc_x", "simcc_y"]
+        apart = onnx_file.write(model, temporary, tuple(saved["size_hw"]), axes, half=half, beside=beside)
         if apart > TOLERANCE[half]:
             raise InputError(expected("the network's own output", f"one {apart:.2g} away", str(path)))
     card = {
@@ -75,9 +83,19 @@ def export(
         "output": {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y", "split": saved["split"],
                    "score": "mass", "smooth_px": smooth_px},
         "figures": figures or {},
-    }  # fmt: skip
+    } | ({"prompts": {"name_xy": PROMPTS[0], "name_given": PROMPTS[1]}} if beside else {})  # fmt: skip
     write_text(out / f"{name}.toml", tomli_w.dumps(card))
     return out / f"{name}.toml"
+
+
+def _examples(model: UnionPose, size_hw: tuple[int, int]) -> dict[str, Tensor]:
+    """Prompts for two people, half of them given; none for a network that takes none."""
+    if model.prompts is None:
+        return {}
+    chance = torch.Generator().manual_seed(1)
+    k = len(model.prompts.known)
+    xy = torch.rand(2, k, 2, generator=chance) * torch.tensor([size_hw[1], size_hw[0]])
+    return dict(zip(PROMPTS, (xy, (torch.rand(2, k, generator=chance) < 0.5).float()), strict=True))
 
 
 def trained_on(manifest: dict[str, Any]) -> str:
@@ -93,10 +111,12 @@ def describe(manifest: dict[str, Any]) -> str:
     """One line on how a student was trained."""
     recipe = manifest["recipe"]
     size = "x".join(map(str, recipe["size_hw"]))
+    backbone = "EfficientNet-Lite0" if recipe["size"] == "lite" else f"CSPNeXt-{recipe['size']}"
     teachers = ", ".join(f"{name} {beta}" for name, beta in recipe["beta"].items())
-    start = "continued from other weights" if manifest["init"] else "from scratch"
+    fresh = "from ImageNet's weights" if recipe["imagenet"] else "from scratch"
+    start = "continued from other weights" if manifest["init"] else fresh
     return (
-        f"RTMPose {recipe['size']} {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
+        f"RTMPose head on {backbone}, {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
         f"beta {teachers}, seed {recipe['seed']}, weights {manifest['weights_sha256'][:12]}"
     )
 

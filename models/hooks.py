@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS, METRICS
 from mmengine.runner import Runner
+from torch import nn
 
 from annotator.students import crop, simcc
+
+
+def bare(runner: Runner) -> nn.Module:
+    """The network itself, also where several processes train it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 @HOOKS.register_module()
@@ -21,7 +30,31 @@ class StepHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Before each batch."""
-        runner.model.data_preprocessor.step = runner.iter
+        bare(runner).data_preprocessor.step = runner.iter
+
+
+@HOOKS.register_module()
+class HastenHook(Hook):
+    """What makes steps faster and changes nothing, once the weights are there.
+
+    Args:
+        size_hw: the network's input.
+        compiled: whether to compile the backbone where nothing of it is frozen.
+    """
+
+    def __init__(self, size_hw: tuple[int, int], *, compiled: bool) -> None:
+        self.size_hw, self.compiled = tuple(size_hw), compiled
+
+    def before_train(self, runner: Runner) -> None:
+        """After the checkpoint is loaded."""
+        network = bare(runner)
+        # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
+        network.backbone.to(memory_format=torch.channels_last)
+        if getattr(network.backbone, "frozen", 0) and next(network.parameters()).device.type == "cpu":
+            network.backbone.hasten(self.size_hw, Path(runner.work_dir) / f"frozen-{runner.rank}.onnx")
+        elif self.compiled:
+            # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
+            network.backbone.compile()
 
 
 @HOOKS.register_module()
@@ -57,7 +90,8 @@ class ProgressHook(Hook):
             "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
         } | {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
         self.sums = {}
-        print("progress " + json.dumps(line), flush=True)
+        if runner.rank == 0:
+            print("progress " + json.dumps(line), flush=True)
 
 
 @METRICS.register_module()

@@ -6,6 +6,7 @@ away when it loads the file. Arithmetic stays in 32 bits, so speed does not chan
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
-def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[str], *, half: bool = False) -> float:
+def write(
+    model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[str], *, half: bool = False,
+    beside: dict[str, Tensor] | None = None,
+) -> float:  # fmt: skip
     """Export `model` (pixels (N, 3, H, W) -> tensors) and return the largest difference to it on random pixels.
 
     Args:
@@ -27,21 +31,27 @@ def write(model: nn.Module, path: Path, size_hw: tuple[int, int], outputs: list[
         size_hw: the input's size.
         outputs: names, in the order the model returns them.
         half: keep the weights as 16-bit floats.
+        beside: examples (2, ...) of further inputs, by name, in the order the model takes them.
     """
     model = model.eval()
-    example = torch.randn(2, 3, *size_hw, generator=torch.Generator().manual_seed(0))
-    program = torch.onnx.export(
-        model, (example,), input_names=["image"], output_names=outputs, dynamo=True, verbose=False,
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},), optimize=True,
-    )  # fmt: skip
+    pixels = torch.randn(2, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+    examples = {"image": pixels} | (beside or {})
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings():
+        # All inputs have one batch size: its name is said once for each of them.
+        warnings.filterwarnings("ignore", message="# The axis name")
+        program = torch.onnx.export(
+            model, tuple(examples.values()), input_names=list(examples), output_names=outputs, dynamo=True,
+            verbose=False, dynamic_shapes=tuple({0: batch} for _ in examples), optimize=True,
+        )  # fmt: skip
     program.save(str(path), external_data=False)
     strip(path)
     if half:
         halve(path)
     with torch.no_grad():
-        wanted = model(example)
+        wanted = model(*examples.values())
     wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
-    found = run(path, example.numpy())
+    found = run(path, **{name: example.numpy() for name, example in examples.items()})
     return max(float(np.abs(f - w.numpy()).max()) for f, w in zip(found, wanted, strict=True))
 
 
@@ -55,10 +65,10 @@ def strip(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def run(path: Path, pixels: np.ndarray) -> list[np.ndarray]:
-    """What onnxruntime makes of normalised pixels (N, 3, H, W)."""
+def run(path: Path, **inputs: np.ndarray) -> list[np.ndarray]:
+    """What onnxruntime makes of inputs by name: `image`, normalised pixels (N, 3, H, W), and what the network takes."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": pixels})
+    return session.run(None, inputs)
 
 
 def halve(path: Path) -> None:

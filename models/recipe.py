@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,21 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     _check_teachers(info, recipe["beta"])
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
-    steps = people // recipe["batch"]
+    # Under torchrun the batch is the sum over processes.
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = -(-people // world) // (recipe["batch"] // world) if recipe["batch"] >= world else 0
     if not steps:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
     half = recipe["epochs"] // 2
     preprocessor = {
         "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "augmentation": recipe["augmentation"], "seed": recipe["seed"],
+        "augmentation": recipe["augmentation"], "seed": recipe["seed"], "prompt": recipe["prompt"],
     }  # fmt: skip
     model = {
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
         "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
-        "locate": recipe["locate"], "amp": _amp(recipe["amp"]),
+        "locate": recipe["locate"], "prompt": recipe["prompt"], "frozen": recipe["frozen"],
+        "amp": _amp(recipe["amp"]),
         "data_preprocessor": preprocessor,
     }  # fmt: skip
     checking = {} if check is None else {
@@ -70,11 +74,13 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     return Config({
         "model": model,
         "work_dir": str(out),
-        "train_dataloader": _loader(data, recipe["batch"], shuffle=True, drop_last=True, **which),
+        "train_dataloader": _loader(data, recipe["batch"] // world, shuffle=True, drop_last=True, **which),
+        "launcher": "pytorch" if "LOCAL_RANK" in os.environ else "none",
         "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
         "optim_wrapper": {
             "type": "OptimWrapper",
-            "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"]},
+            "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"],
+                          "fused": True},
             "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
             "clip_grad": {"max_norm": 5.0},
         },
@@ -86,6 +92,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         ],
         "custom_hooks": [
             {"type": "StepHook"}, {"type": "ProgressHook"},
+            {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
             {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
         ],
         "default_hooks": {

@@ -14,9 +14,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from annotator.errors import InputError, expected
 from annotator.files import atomic_path
+from models import lite
+from models.preprocess import STD
 
 STRIDE = 32
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
+PROMPTED = ("prompts.place.0.weight", "prompts.place.1.weight")
 
 
 def resize_head(
@@ -43,6 +46,11 @@ def resize_head(
     for name in AXES:
         if name in out and out[name].shape != like[name].shape:
             out[name] = _bins(out[name], len(like[name]))
+    for name in PROMPTED:
+        if name in out and name in like and out[name].shape != like[name].shape:
+            # These are read, not written: each bin is the start of a token, and there are more of them to add up.
+            grown = _bins(out[name].T, like[name].shape[1]).T
+            out[name] = grown * out[name].shape[1] / grown.shape[1]
     return out
 
 
@@ -70,12 +78,23 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
-    # The coarse map is in training only: without one it is left out, with none to start from it starts anew.
+    # The coarse map is in training only: without one it is left out, with none to start from it starts anew. Prompts
+    # start at nothing, so that a network without them goes on as it was.
     state = {k: v for k, v in state.items() if k in own or not k.startswith("locator.")}
-    state = {k: v for k, v in own.items() if k.startswith("locator.")} | state
+    state = {k: v for k, v in own.items() if k.startswith(("locator.", "prompts."))} | state
     names = sorted(set(own) | set(state))
     if apart := [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]:
         raise InputError(expected("weights of the recipe's network", f"another {apart[0]}", str(weights)))
     with atomic_path(out) as temporary:
         torch.save({"state_dict": state}, temporary)
+    return out
+
+
+def imagenet(own: dict[str, Tensor], out: Path) -> Path:
+    """Write `out`, a checkpoint of a lite network whose backbone knows ImageNet and whose rest is `own`."""
+    known = {f"backbone.{name}": value for name, value in lite.imagenet_weights(STD).items()}
+    if apart := sorted(set(known) - set(own)):
+        raise InputError(expected("a recipe of size lite", f"a network without {apart[0]}", "imagenet"))
+    with atomic_path(out) as temporary:
+        torch.save({"state_dict": own | known}, temporary)
     return out

@@ -4,7 +4,8 @@
 
 A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, mmengine's
 checkpoints, `weights.pth` (the averaged weights, a plain state dict) and `manifest.json`. Run again after a kill, it
-goes on from the last checkpoint. Lines that begin with `progress ` are JSON, for whoever started this; an error is one
+goes on from the last checkpoint. `torchrun --nproc-per-node N -m models.train ...` trains with N processes, whose
+batches add up to the recipe's. Lines that begin with `progress ` are JSON, for whoever started this; an error is one
 line, and exit code 1.
 """
 
@@ -25,14 +26,17 @@ from typing import Any
 import mmengine
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, write_text
-from models import hooks, network  # noqa: F401  (they register themselves)
+from models import hooks, network, preprocess  # noqa: F401  (they register themselves)
 from models.recipe import load_recipe, runner_config
-from models.resize import starting_point
+from models.resize import imagenet, starting_point
+
+WEIGHTS = "weights.pth"
 
 
 def last_checkpoint(out: Path) -> Path | None:
@@ -46,7 +50,7 @@ def averaged(runner: Runner) -> dict[str, torch.Tensor]:
     for hook in runner.hooks:
         if hasattr(hook, "ema_model"):
             return {k: v.cpu() for k, v in hook.ema_model.module.state_dict().items()}
-    return {k: v.cpu() for k, v in runner.model.state_dict().items()}
+    return {k: v.cpu() for k, v in hooks.bare(runner).state_dict().items()}
 
 
 def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, init: Path | None) -> dict[str, Any]:
@@ -64,13 +68,14 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
         return manifest
     if last:
         config.resume, config.load_from = True, str(last)
-    elif init:
-        own = MODELS.build(config.model).state_dict()
-        config.load_from = str(starting_point(init, recipe["size_hw"], own, out / "init.pth"))
+    elif init or recipe["imagenet"]:
+        own, path = _fresh(config, recipe["seed"]), out / "init.pth"
+        config.load_from = str(starting_point(init, recipe["size_hw"], own, path) if init else imagenet(own, path))
+    if config.launcher == "pytorch" and not torch.cuda.is_available():
+        # mmengine joins processes by their GPUs; without any they are joined here, and it takes them as they are.
+        torch.distributed.init_process_group("gloo")
+        config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
     runner = Runner.from_cfg(config)
-    if recipe["compiled"]:
-        # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
-        runner.model.backbone.compile()
     # mmengine's own checkpoints hold its log buffers; they are ours, so they may be unpickled while resuming.
     arrays = [np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.ndarray, np.dtype]
     numbers = [type(np.dtype(kind)) for kind in ("float64", "int64")]
@@ -80,20 +85,32 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     if check and last == out / f"epoch_{recipe['epochs']}.pth":
         # Stopped between the last step and its check.
         runner.val_loop.run()
-    weights = out / "weights.pth"
-    people = runner.train_dataloader.dataset
-    shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
-    with atomic_path(weights) as temporary:
-        torch.save({"state_dict": averaged(runner), "keypoints": people.info["keypoints"], **shape}, temporary)
-    manifest = {
-        "recipe": recipe, "people": people.count(),
-        "data_sha256": data_sha256, "init": str(init) if init else "",
-        "weights": weights.name, "weights_sha256": file_sha256(weights), "seconds": round(time.time() - began),
-        "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
-        "check": _last_check(runner),
-    }  # fmt: skip
-    write_text(out / "manifest.json", json.dumps(manifest, indent=1))
+    manifest = _manifest(runner, recipe, {"data_sha256": data_sha256, "init": str(init) if init else ""})
+    if runner.rank == 0:
+        people = runner.train_dataloader.dataset
+        shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
+        with atomic_path(out / WEIGHTS) as temporary:
+            torch.save({"state_dict": averaged(runner), "keypoints": people.info["keypoints"], **shape}, temporary)
+        manifest |= {"weights_sha256": file_sha256(out / WEIGHTS), "seconds": round(time.time() - began)}
+        write_text(out / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
+
+
+def _manifest(runner: Runner, recipe: dict[str, Any], begun: dict[str, str]) -> dict[str, Any]:
+    """What was trained, on whom, where, and its last check."""
+    return {
+        "recipe": recipe, "people": runner.train_dataloader.dataset.count(), **begun, "weights": WEIGHTS,
+        "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
+        "processes": runner.world_size, "check": _last_check(runner),
+    }  # fmt: skip
+
+
+def _fresh(config: Config, seed: int) -> dict[str, torch.Tensor]:
+    """State dict of the recipe's network before any training, of a seed."""
+    torch.manual_seed(seed)
+    fresh = MODELS.build(config.model)
+    fresh.init_weights()
+    return fresh.state_dict()
 
 
 def _finished(out: Path, data_sha256: str) -> dict[str, Any] | None:
@@ -143,7 +160,8 @@ def main() -> int:
     except AnnotatorError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print("progress " + json.dumps({"done": True, "check": manifest["check"], "seconds": manifest["seconds"]}))
+    if "seconds" in manifest:
+        print("progress " + json.dumps({"done": True, "check": manifest["check"], "seconds": manifest["seconds"]}))
     return 0
 
 

@@ -76,13 +76,16 @@ def readouts(
     """Every network's word on every person, in the pictures' own pixels; NaN where a picture cannot be read."""
     networks = list(networks)
     box = people.bbox_xywh - np.concatenate([people.pixel_origin[:, None]] * 2 + [np.zeros((len(people), 2))], axis=1)
+    labels = people.xy - people.pixel_origin[:, None, None]
     picture = _Pictures(images)
     digests = [picture.digest(image_id) for image_id in people.image_id]
     words = []
     for net in networks:
-        keys = [cache.key(net.key, digest, b) if digest else b"" for digest, b in zip(digests, box, strict=True)]
+        given = _known(net, labels, people.skeleton)
+        asked = np.concatenate([box, given.reshape(len(people), -1)], axis=1) if net.card.prompts else box
+        keys = [cache.key(net.key, digest, a) if digest else b"" for digest, a in zip(digests, asked, strict=True)]
         found = kept.get([k for k in keys if k], Readout.PACKED)
-        if new := _read_new(net, picture, people.image_id, box, keys, found):
+        if new := _read_new(net, picture, people.image_id, box, given, keys, found):
             kept.put(new)
             # What is kept is rounded to 32 bits; use it rounded, so that a second run gives the same bytes.
             found |= {name: value.astype(np.float32).astype(np.float64) for name, value in new.items()}
@@ -94,9 +97,17 @@ def readouts(
     return words, picture.unreadable
 
 
+def _known(net: OnnxModel, labels: FloatArray, skeleton: Skeleton) -> FloatArray:
+    """Labels (N, K, 2) over a network's own keypoints, (N, k, 2), NaN where there is none."""
+    columns = skeleton.columns_of(net.skeleton)
+    known = labels[:, columns]
+    # One NaN for all that is not there: its bytes are a part of the cache's key.
+    return np.where((columns >= 0)[None, :, None] & np.isfinite(known), known, np.nan)
+
+
 def _read_new(
-    net: OnnxModel, picture: _Pictures, image_id: NDArray[np.object_], box: FloatArray, keys: list[bytes],
-    found: dict[bytes, FloatArray],
+    net: OnnxModel, picture: _Pictures, image_id: NDArray[np.object_], box: FloatArray, given: FloatArray,
+    keys: list[bytes], found: dict[bytes, FloatArray],
 ) -> dict[bytes, FloatArray]:  # fmt: skip
     rows = [i for i, name in enumerate(keys) if name and name not in found]
     size = net.card.input.size_hw
@@ -108,7 +119,8 @@ def _read_new(
             read.append(i)
     if not read:
         return {}
-    packed = net.read(np.stack(crops)).to_picture(affine[read]).pack()
+    known = crop.apply(affine[read], given[read])
+    packed = net.read(np.stack(crops), known).to_picture(affine[read]).pack()
     return {keys[i]: packed[j] for j, i in enumerate(read)}
 
 

@@ -74,6 +74,13 @@ class SimCC(_Part):
     smooth_px: float = Field(default=0.0, ge=0, description="width of the window whose mass picks the peak")
 
 
+class Prompts(_Part):
+    """Inputs that take known keypoints: their places (N, K, 2) in crop pixels, and 1 or 0, (N, K)."""
+
+    name_xy: str
+    name_given: str
+
+
 class Card(_Part):
     """A network's card.
 
@@ -86,6 +93,7 @@ class Card(_Part):
         keypoint_offset_px: known bias of the network in crop pixels per keypoint, added after decoding.
         trust: weight of a keypoint when several networks are fused, 1 where it is not named.
         flip_test: whether the mirror image is run too.
+        prompts: inputs for keypoints that are known, of networks that take some.
         url: where MMPose's checkpoint can be had, for networks that are exported here.
         mmpose_config: name of the MMPose config of that checkpoint.
         data, terms, recipe, figures: what it was trained on, under which terms, how, and how good it is.
@@ -102,6 +110,7 @@ class Card(_Part):
     keypoint_offset_px: dict[str, tuple[float, float]] = {}
     trust: dict[str, Annotated[float, Field(ge=0)]] = {}
     flip_test: bool = True
+    prompts: Prompts | None = None
     default: bool = False
     url: str = Field(default="", pattern=r"^(https?://.*/.+)?$")
     mmpose_config: str = ""

@@ -74,7 +74,9 @@ class OnnxModel:
 
     def _check_names(self, session: Any) -> None:
         found = {node.name for node in (*session.get_inputs(), *session.get_outputs())}
-        if missing := [name for name in (self.card.input.name, *self._outputs) if name not in found]:
+        prompts = self.card.prompts
+        takes = (self.card.input.name, *((prompts.name_xy, prompts.name_given) if prompts else ()))
+        if missing := [name for name in (*takes, *self._outputs) if name not in found]:
             raise FormatError(expected(f"an input or output {missing[0]!r}", sorted(found), str(self.path)))
 
     @property
@@ -100,8 +102,13 @@ class OnnxModel:
         height, width = self.card.input.size_hw
         self.raw(np.zeros((1, height, width, 3), dtype=np.uint8))
 
-    def raw(self, crops: NDArray[np.uint8]) -> list[FloatArray]:
-        """The network's own outputs for crops (N, H, W, 3), RGB; raises FormatError where they do not fit the card."""
+    def raw(self, crops: NDArray[np.uint8], given: FloatArray | None = None) -> list[FloatArray]:
+        """The network's own outputs for crops (N, H, W, 3), RGB; raises FormatError where they do not fit the card.
+
+        Args:
+            crops: as above.
+            given: (N, K, 2) known keypoints in crop pixels, NaN elsewhere; only a network with prompts looks at them.
+        """
         spec = self.card.input
         channels_last = spec.layout == "NHWC"
         shape = (spec.batch, *spec.size_hw, 3) if channels_last else (spec.batch, 3, *spec.size_hw)
@@ -114,13 +121,26 @@ class OnnxModel:
             )
             for c in range(3):
                 by_channel[c] = self._normalised[c][part[..., c]]
-            chunks.append([out[: len(part)] for out in self._run(full)])
+            known = given[start : start + spec.batch] if given is not None else np.zeros((0, len(self.skeleton), 2))
+            chunks.append([out[: len(part)] for out in self._run(full, known)])
         return [np.concatenate(column) for column in zip(*chunks, strict=True)]
 
-    def _run(self, pixels: NDArray[np.float32]) -> list[FloatArray]:
+    def _prompts(self, known: FloatArray) -> dict[str, NDArray[np.float32]]:
+        """The inputs for known keypoints of up to a batch of people; the rest of the batch has none."""
+        if self.card.prompts is None:
+            return {}
+        places = np.full((self.card.input.batch, len(self.skeleton), 2), np.nan)
+        places[: len(known)] = known
+        there = np.isfinite(places).all(axis=2)
+        xy = np.where(there[..., None], places, 0).astype(np.float32)
+        return {self.card.prompts.name_xy: xy, self.card.prompts.name_given: there.astype(np.float32)}
+
+    def _run(self, pixels: NDArray[np.float32], known: FloatArray) -> list[FloatArray]:
         session = self._session
         try:
-            outputs: list[FloatArray] = session.run(self._outputs, {self.card.input.name: pixels})
+            outputs: list[FloatArray] = session.run(
+                self._outputs, {self.card.input.name: pixels} | self._prompts(known)
+            )
         except Exception as error:  # as above
             wanted = f"a network that takes {pixels.shape}"
             raise FormatError(expected(wanted, str(error).split("\n")[0][:200], str(self.path))) from error
@@ -134,14 +154,22 @@ class OnnxModel:
             raise FormatError(expected(wanted, f"shapes {shapes}", str(self.path)))
         return outputs
 
-    def read(self, crops: NDArray[np.uint8]) -> Readout:
-        """Read crops (N, H, W, 3), in crop pixels, with flip test where the card says so."""
-        out, raw = self.card.output, self.raw(crops)
-        mirrored = self.raw(crops[:, :, ::-1]) if self.card.flip_test else None
+    def read(self, crops: NDArray[np.uint8], given: FloatArray | None = None) -> Readout:
+        """Read crops (N, H, W, 3), in crop pixels, with flip test where the card says so; `given` as in `raw`."""
+        out, raw = self.card.output, self.raw(crops, given)
+        mirrored = self.raw(crops[:, :, ::-1], self._mirror(given)) if self.card.flip_test else None
         result = self._read_simcc(out, raw, mirrored) if isinstance(out, SimCC) else self._read_maps(out, raw, mirrored)
         offset = self.card.by_keypoint(self.card.keypoint_offset_px)
         bias = np.array([offset.get(name, (0.0, 0.0)) for name in self.skeleton.keypoints])
         return replace(result, xy=result.xy + bias, second_xy=result.second_xy + bias)
+
+    def _mirror(self, given: FloatArray | None) -> FloatArray | None:
+        """Known keypoints as they lie in the mirror image: index i becomes W - 1 - i, left becomes right."""
+        if given is None:
+            return None
+        flipped = given[:, self.skeleton.flip].copy()
+        flipped[..., 0] = self.card.input.size_hw[1] - 1 - flipped[..., 0]
+        return flipped
 
     def _read_simcc(self, out: SimCC, raw: list[FloatArray], mirrored: list[FloatArray] | None) -> Readout:
         decode = partial(simcc.decode, split=out.split, beta=out.beta, smooth_px=out.smooth_px, score=out.score)

@@ -16,6 +16,12 @@ alpha = 0.30
 beta = {"tinypose": 0.45, "tinypose_mpii16": 0.25}
 form = "simcc"
 locate = 1.0
+# Known keypoints as a second pass of each batch through the head.
+prompt = False
+# Stages of a lite backbone that are not trained.
+frozen = 0
+# Start the backbone from ImageNet's weights (lite only), where no other weights are given.
+imagenet = False
 augmentation = {}
 ema = 0.001
 seed = 0

@@ -18,7 +18,8 @@ from annotator.skeletons import UNION_21
 from annotator.students import card as cards
 from annotator.students.onnx import OnnxModel
 from models import export, onnx_file
-from models.network import MEAN, STD, UnionPose
+from models.network import UnionPose
+from models.preprocess import MEAN, STD
 from models.recipe import load_recipe
 
 SIZE_HW, SPLIT = (64, 64), 2.0
@@ -80,7 +81,9 @@ def test_the_card_says_what_the_student_is(exported):
     assert card.skeleton.definitions == UNION_21.definitions
     assert (card.input.size_hw, card.output.split, card.output.smooth_px) == (SIZE_HW, SPLIT, 3.0)
     assert (card.data, card.terms) == ("dots (1,600 people)", export.TERMS)
-    assert card.recipe.startswith("RTMPose tiny 64x64, from scratch, 60 epochs, alpha 0.3, beta tinypose 0.45")
+    assert card.recipe.startswith(
+        "RTMPose head on CSPNeXt-tiny, 64x64, from scratch, 60 epochs, alpha 0.3, beta tinypose 0.45"
+    )
     assert card.sha256 == file_sha256(exported["full"].with_suffix(".onnx"))
 
 
@@ -137,5 +140,5 @@ def test_weights_that_16_bits_cannot_hold_stay_as_they_are(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     onnx_file.halve(path)
     # 16 bits hold 1/3 as 0.33325; 70,000 is beyond their 65,504.
-    (found,) = onnx_file.run(path, np.zeros((8, 8), dtype=np.float32))
+    (found,) = onnx_file.run(path, image=np.zeros((8, 8), dtype=np.float32))
     assert found == pytest.approx(7e4 * 0.33325195, rel=1e-6)

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
 from models.dataset import PeopleSet
-from models.network import Preprocessor, UnionPose
+from models.network import UnionPose
+from models.preprocess import Preprocessor
 
 BETA = {"dots": 0.45}
 
@@ -86,7 +87,7 @@ def test_only_labels_and_known_teachers_move_a_keypoint(dots_set, form):
     batch["targets"]["labels"][1][:, wrist] = 0
     network = student(form=form)
     predicted = tuple(axis.detach().requires_grad_() for axis in network(batch["inputs"]))
-    network.losses(predicted, None, batch["targets"])["loss"].backward()
+    network.compare(predicted, None, batch["targets"])["loss"].backward()
     for axis in predicted:
         moved = (axis.grad[0] != 0).any(dim=1)
         assert [bool(moved[k]) for k in (pelvis, top, knee, wrist)] == [False, False, True, True]

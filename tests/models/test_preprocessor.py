@@ -10,7 +10,7 @@ pytest.importorskip("mmcv", reason="needs the train extra")
 
 from models import targets
 from models.dataset import PeopleSet
-from models.network import MEAN, STD, Preprocessor
+from models.preprocess import MEAN, STD, Preprocessor
 from tests.models.made import CHANNEL, centroid
 
 SIZE_HW, SPLIT = (128, 96), 4.0

@@ -185,3 +185,18 @@ def test_an_interpreter_without_the_extra_is_told_what_to_install(dots_set, tmp_
     monkeypatch.setenv("ANNOTATOR_TRAIN_PYTHON", str(bare))
     with pytest.raises(MissingError, match=r"pip install 'annotator\[train\]' \(ModuleNotFoundError: .*mmengine"):
         list(training.run(arguments(dots_set, tmp_path / "run")))
+
+
+def test_two_processes_train_the_papers_student_together(dots_set, tmp_path):
+    changes = (*SMALL, "epochs=2", "batch=4")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [*launch, "models.train", "--recipe", "paper_t", "--data", str(dots_set), "--check", str(dots_set),
+               "--out", str(tmp_path), "--set", *changes]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=400)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [line.removeprefix("progress ") for line in done.stdout.splitlines() if line.startswith("progress ")]
+    lines, manifest = [json.loads(line) for line in said], json.loads((tmp_path / "manifest.json").read_text())
+    # Only one of them speaks; 16 people in batches of 2 for each of two are 4 steps an epoch.
+    assert [line.get("step") for line in lines] == [4, 8, None]
+    assert (manifest["processes"], sum(manifest["people"].values())) == (2, 16)
+    assert manifest["check"] == lines[-1]["check"]

@@ -1,0 +1,106 @@
+"""A batch of stored people -> network inputs, targets and prompts, augmented on the model's device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.model import BaseDataPreprocessor
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from models import augment, prompts, targets
+
+# Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class Preprocessor(BaseDataPreprocessor):
+    """Augments a batch of people and renders its targets, on the model's device.
+
+    Args:
+        info: a training set's `set.json`.
+        size_hw: the network's input.
+        split: SimCC bins a pixel.
+        augmentation: fields of `augment.Augmentation`.
+        seed: with step and process it fixes every random choice, so that a resumed run goes on as an unbroken one.
+        min_score: a teacher less sure than this says nothing.
+        prompt: whether training batches carry prompts.
+    """
+
+    def __init__(
+        self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
+        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, prompt: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
+        self.how = augment.Augmentation(**(augmentation or {}))
+        self.flip = torch.tensor(info["flip"])
+        self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
+        self.prompt, self.step = prompt, 0
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
+        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets."""
+        data = self.cast_data(data)
+        how = self.how if training else augment.NONE
+        rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
+        stored = targets.transform(data["affine"].float(), _best_known(data).float()).cpu().numpy()
+        affine, mirrored = augment.affines(stored, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
+        pixels = augment.warp(data["crop"], affine, self.size_hw)
+        if training:
+            pixels = augment.recolour(pixels, how, rng)
+        whole = _compose(torch.as_tensor(affine, dtype=torch.float32, device=pixels.device), data["affine"].float())
+        swap = torch.as_tensor(mirrored, device=pixels.device)
+        batch = {"inputs": (pixels - self.mean) / self.std, "affine": whole, "row": data["row"]}
+        if not training:
+            return batch | {"truth": data}
+        if self.prompt:
+            known = self._mirror(targets.transform(whole, _best_known(data).float()), swap)
+            known = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
+            batch["given"] = prompts.draw(known, self.flip, self.size_hw[::-1], prompts.Giving(), rng)
+        return batch | {"targets": self._targets(data, whole, swap)}
+
+    def _targets(self, data: dict[str, Tensor], affine: Tensor, swap: Tensor) -> dict[str, Any]:
+        size_wh = self.size_hw[::-1]
+        xy = self._mirror(targets.transform(affine, data["xy"].float()), swap)
+        there = self._mirror(data["v"] > 0, swap) & targets.inside(xy, size_wh)
+        one = torch.ones_like(xy[..., :1])
+        labels = targets.render(xy[:, :, None], one * targets.SIGMA_PX, one * there[..., None], size_wh, self.split)
+        weight = there * self.label_weight.to(xy.device)[data["dataset"].long()][:, None]
+        teachers = {}
+        zoom = targets.zoom(affine)[:, None]
+        for j, teacher in enumerate(self.info["teachers"]):
+            mean = self._mirror(targets.transform(affine, data["teacher_xy"][:, j].float()), swap)
+            share = self._mirror(data["teacher_share"][:, j].float(), swap) * targets.inside(mean, size_wh)
+            score = self._mirror(data["teacher_score"][:, j].float(), swap)
+            width = self._mirror(data["teacher_sigma"][:, j].float(), swap) * zoom
+            sigma = torch.sqrt(targets.SIGMA_PX**2 + width**2)[..., None].expand_as(share)
+            sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), score, 0.0)
+            teachers[teacher["name"]] = (targets.render(mean, sigma, share, size_wh, self.split), sure)
+        return {"xy": xy, "labels": (labels, weight), "teachers": teachers}
+
+    def _mirror(self, column: Tensor, swap: Tensor) -> Tensor:
+        """Swap left and right keypoints of the people that are mirrored."""
+        flipped = column[:, self.flip.to(column.device)]
+        return torch.where(swap.view(-1, *[1] * (column.ndim - 1)), flipped, column)
+
+
+def _best_known(data: dict[str, Tensor]) -> Tensor:
+    """Labels where there are any, else a sure teacher's word, (B, K, 2), NaN elsewhere."""
+    best = data["xy"]
+    for j in range(data["teacher_xy"].shape[1]):
+        sure = (data["teacher_score"][:, j] > 0.4)[..., None]
+        word = torch.where(sure, data["teacher_xy"][:, j, :, 0].to(best.dtype), torch.nan)
+        best = torch.where(torch.isnan(best), word, best)
+    return best
+
+
+def _compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """The affine that applies `inner`, then `outer`."""
+    linear = outer[:, :, :2] @ inner[:, :, :2]
+    return torch.cat([linear, outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]], dim=2)

@@ -1,0 +1,4 @@
+"""The unified student with the MPII teacher alone."""
+
+_base_ = "small"
+beta = {"tinypose": 0.0, "tinypose_mpii16": 0.25}
