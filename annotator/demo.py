@@ -21,9 +21,9 @@ from annotator.errors import InputError, MissingError, expected
 from annotator.files import atomic_path
 from annotator.images import Images, read_pixels
 from annotator.people import ORIGINS, People
-from annotator.proposals import Proposals
+from annotator.proposals import Proposals, drawable
 from annotator.report import drawing
-from annotator.report.overlay import CIRCLES, Pictures, drawable, legend, panel, radius_of, write_pictures
+from annotator.report.overlay import CIRCLES, Pictures, legend, panel, radius_of, write_pictures
 
 LABELS = Path(__file__).with_name("demo_people.json")
 PANEL_HEIGHT = 400  # of the README's picture: three panels are as wide as a page

@@ -205,11 +205,18 @@ def label_studio_sdk() -> Answer:
 
 
 def label_studio() -> Answer:
-    """The server of Label Studio, which needs an environment of its own."""
-    program = shutil.which("label-studio")
-    if program is None:
-        return MISSING, "no server on this machine: labelling only", "uv tool install label-studio"
-    return OK, program, ""
+    """The server of Label Studio, which needs an environment of its own, or the team's."""
+    from annotator.labelstudio import environment, retrying, server
+
+    if address := os.environ.get("ANNOTATOR_LABEL_URL"):
+        if os.environ.get("ANNOTATOR_LABEL_TOKEN"):
+            return OK, f"the team's, {address}, by ANNOTATOR_LABEL_URL", ""
+        return BROKEN, f"the team's, {address}, without a token", retrying.TAKE_TOKEN
+    if not environment.installed():
+        return MISSING, "no server on this machine: labelling only", "annotator label up"
+    running = server.find(server.home_folder())
+    state = f"running at {running.url}" if running else "not running (annotator label up)"
+    return OK, f"{environment.version()} in {environment.folder()}, {state}", ""
 
 
 def ray() -> Answer:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from annotator.people import ORIGINS, CodeArray
+from annotator.errors import FormatError, TableError, expected
+from annotator.files import read_bytes
+from annotator.people import ORIGIN, ORIGINS, BoolArray, CodeArray
 from annotator.skeletons import FloatArray, Skeleton
 from annotator.tables import StrArray, Table
 
@@ -76,6 +80,16 @@ class Proposals(Table):
         "calibrated": (np.uint8, ("K",)),
     }  # fmt: skip
 
+    @classmethod
+    def none(cls, skeleton: Skeleton) -> Self:
+        """Nobody's proposals: what a project without a round has."""
+        k = len(skeleton)
+        columns = {
+            name: np.zeros((0, *(k if d == "K" else d for d in trailing)), dtype)
+            for name, (dtype, trailing) in cls.SHAPES.items()
+        }
+        return cls(skeleton, student="", **columns)
+
     def rows(self) -> pa.Table:
         """One row per (person, keypoint), the layout of `proposals.parquet`."""
         n, k = self.xy.shape[:2]
@@ -98,6 +112,75 @@ class Proposals(Table):
             "student": pa.array(np.full(n * k, self.student, dtype=object), pa.string()),
             "calibrated": _words(self.calibrated, CALIBRATED),
         })  # fmt: skip
+
+    @classmethod
+    def read_rows(cls, path: Path, skeleton: Skeleton) -> Self:
+        """Inverse of `rows`: the people of a `proposals.parquet` in its order, over the skeleton it was made for.
+
+        Raises:
+            FormatError: no such file, not Parquet, or not one row per person and keypoint of `skeleton`.
+        """
+        read_bytes(path, "proposals.parquet")
+        try:
+            table = pq.read_table(path)
+            k = len(skeleton)
+            if table["keypoint"].to_pylist() != [*skeleton.keypoints] * (len(table) // k):
+                raise FormatError(expected(f"one row per person and keypoint of {skeleton.name}", "others", str(path)))
+            columns = {name: table[name].to_numpy() for name in table.column_names}
+            flat = {name: columns[name].reshape(-1, k) for name, shape in cls.SHAPES.items() if shape == _F}
+            first = {name: columns[name][::k] for name in ("person_id", "image_id", "scale_px")}
+            return cls(
+                skeleton,
+                student=str(columns["student"][0]) if len(table) else "",
+                xy=np.stack([columns["x"], columns["y"]], axis=1).reshape(-1, k, 2),
+                origin=_codes(columns["origin"], ORIGINS).reshape(-1, k),
+                kind=_codes(columns["kind"], KINDS).reshape(-1, k),
+                calibrated=_codes(columns["calibrated"], CALIBRATED).reshape(-1, k),
+                **first,
+                **flat,
+            )
+        except (pa.ArrowException, KeyError, TableError) as error:
+            wanted = "Parquet with one row per person and keypoint"
+            raise FormatError(expected(wanted, str(error).split("\n")[0], str(path))) from error
+
+
+def to_write(proposals: Proposals) -> Proposals:
+    """What goes into annotations.json: keypoints the dataset does not label, and hidden ones.
+
+    A keypoint that could have been labelled and was not is mostly outside the picture; until the probability of its
+    presence is known it stays in proposals.parquet alone.
+    """
+    left_out = np.isin(proposals.kind, [KIND["unlabelled"], KIND["labelled"]])
+    return replace(proposals, xy=np.where(left_out[..., None], np.nan, proposals.xy))
+
+
+def drawable(proposals: Proposals) -> BoolArray:
+    """(N, K) proposals that were asked for and have a place."""
+    return np.asarray((proposals.kind != KIND["labelled"]) & np.isfinite(proposals.xy).all(axis=2))
+
+
+def radius_px(proposals: Proposals) -> FloatArray:
+    """(N, K) how far a proposal may be off, in pixels: radius90, or spread_px where no radius is estimated."""
+    return np.where(np.isfinite(proposals.radius90), proposals.radius90, proposals.spread_px).astype(np.float64)
+
+
+def uncertainty(proposals: Proposals) -> FloatArray:
+    """(N,) mean of `radius_px` over the person's scale, higher = less sure.
+
+    The mean is over its proposed keypoints; NaN where none of them has a radius. In units of the scale a small and a
+    large person compare as OKS compares them; 1 - score would not do, since a score is the mass near a peak in one
+    network and a peak's height in another.
+    """
+    relative = radius_px(proposals) / proposals.scale_px[:, None]
+    counted = drawable(proposals) & (proposals.origin != ORIGIN["derived"]) & np.isfinite(relative)
+    count = counted.sum(axis=1)
+    total = np.where(counted, relative, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _codes(words: NDArray[Any], known: tuple[str, ...]) -> NDArray[np.uint8]:
+    code = {word: i for i, word in enumerate(known)}
+    return np.array([code[word] for word in words], dtype=np.uint8)
 
 
 def _words(codes: CodeArray, words: tuple[str, ...]) -> pa.Array:

@@ -7,6 +7,7 @@ bytes as an undisturbed one.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,24 +19,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import tomli_w
 
-from annotator import derived, formats
-from annotator.errors import FormatError, InputError, expected
-from annotator.files import atomic_path, file_sha256, read_bytes, write_text
+from annotator import derived, sources
+from annotator.errors import InputError, expected
+from annotator.files import atomic_path, read_bytes, write_text
 from annotator.formats import enhanced
 from annotator.formats.dataset import Dataset, Problem, write_problems
 from annotator.images import Images
-from annotator.people import ORIGIN, People
-from annotator.proposals import KIND, Proposals
-from annotator.skeletons import SKELETONS, UNION_21, IntArray, Skeleton
+from annotator.people import ORIGIN, BoolArray, People
+from annotator.proposals import KIND, Proposals, to_write
+from annotator.skeletons import SKELETONS, UNION_21, FloatArray, IntArray, Skeleton
+from annotator.store import tasks
 from annotator.store.project import Project
-from annotator.store.settings import Settings, SourceSettings
 from annotator.students import cluster, registry
 from annotator.students.base import PoseModel
 from annotator.students.cache import Cache
 from annotator.students.onnx import default_workers
 
 SHARD = 64
-PROBLEMS = "problems.jsonl"
 Progress = Callable[[int, int], None]
 
 
@@ -102,86 +102,14 @@ class Proposed:
         hidden = f"{s['labelled']:,} labelled keypoints kept as they are"
         if s["hidden"]:
             hidden += f", {s['hidden']:,} hidden and replaced by proposals"
+        beside = self.annotations.with_name(sources.PROBLEMS)
         return [
             f"{s['people']:,} people in {s['images']:,} images, {hidden}",
             f"{s['proposed']:,} keypoints proposed by {s['student']}, {s['derived']:,} derived by a rule;"
             " their spread is raw (calibrated: none)",
             f"wrote {s['annotations']} and {self.folder / 'proposals.parquet'}",
-            f"set aside {s['set_aside']}" + (f" ({self.annotations.with_name(PROBLEMS)})" if s["set_aside"] else ""),
+            f"set aside {s['set_aside']}" + (f" ({beside})" if s["set_aside"] else ""),
         ]
-
-
-def source_settings(
-    annotations: Path,
-    images: Path,
-    format: str = "auto",  # noqa: A002
-    *,
-    name: str = "",
-    only: Path | None = None,
-) -> SourceSettings:
-    """Settings of one source; the format is guessed where it is `auto`."""
-    if not images.is_dir():
-        raise InputError(expected("a folder of pictures", "no such folder", str(images)))
-    found = formats.guess(annotations)[0] if format == "auto" else format
-    return SourceSettings(
-        name=name or found.removesuffix("_mat"),  # MPII is MPII in whichever file it comes
-        format=found,
-        annotations=str(annotations.resolve()),
-        images=str(images.resolve()),
-        sha256=file_sha256(annotations) if annotations.is_file() else "",
-        only=str(only.resolve()) if only else "",
-    )
-
-
-def init(folder: Path, sources: Sequence[SourceSettings]) -> list[Dataset]:
-    """Make a project of some sources, enter their people, and say in problems.jsonl what was set aside.
-
-    A second run with the same sources changes nothing.
-
-    Raises:
-        InputError: the folder holds another project, or two sources have one name.
-    """
-    names = [source.name for source in sources]
-    if len(set(names)) != len(names):
-        raise InputError(expected("a name of its own for each source", ", ".join(names), str(folder)))
-    datasets = read_sources(sources)
-    with Project.create(folder, Settings(sources=tuple(sources))) as project:
-        for dataset in datasets:
-            project.put_people(dataset.people)
-        if not (folder / PROBLEMS).exists():
-            write_problems(folder / PROBLEMS, [problem for dataset in datasets for problem in dataset.problems])
-    return datasets
-
-
-def read_sources(sources: Sequence[SourceSettings]) -> list[Dataset]:
-    """Read sources; a picture that a list names is missed only where none of them has it."""
-    datasets = [read_source(source) for source in sources]
-    there = {name for dataset in datasets for name in dataset.images.file_name}
-
-    def missed(problem: Problem) -> bool:
-        return problem.pointer != "list" or problem.record not in there
-
-    return [replace(dataset, problems=tuple(filter(missed, dataset.problems))) for dataset in datasets]
-
-
-def read_source(source: SourceSettings) -> Dataset:
-    """Read a source; raises InputError where its file is not the one that entered the project."""
-    path = Path(source.annotations)
-    if source.sha256 and path.is_file() and file_sha256(path) != source.sha256:
-        raise InputError(expected("the file that entered the project", "another content", str(path)))
-    dataset = formats.read(path, Path(source.images), source.format, source=source.name)
-    if source.only:
-        dataset = formats.restrict(dataset, _listed(Path(source.only)))
-    return dataset
-
-
-def _listed(path: Path) -> list[str]:
-    """The names in a file, one a line."""
-    try:
-        lines = read_bytes(path, "a list of pictures").decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError(expected("a list of pictures in UTF-8", error.reason, str(path))) from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def propose(
@@ -196,7 +124,7 @@ def propose(
 ) -> Proposed:
     """Make `out` a project of one source, and propose (see `propose_project`)."""
     _asked(how, UNION_21, out)  # a request that cannot be met leaves no project behind
-    init(out, [source_settings(annotations, images, format, only=only)])
+    sources.init(out, [sources.source_settings(annotations, images, format, only=only)])
     return propose_project(out, how, progress=progress)
 
 
@@ -209,13 +137,15 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         progress: called with people done and people in all.
 
     Raises:
-        InputError: an unknown keypoint or student, nobody to propose for, or a release without calibration.
+        InputError: an unknown keypoint or student, nobody to propose for, a release without calibration, or a round
+            that went out to reviewers with another student or other hidden keypoints.
         MissingError: the student's weights are not on this machine.
     """
     with Project.open(folder) as project:
         skeleton = SKELETONS[project.settings.skeleton]
         model, hidden = _asked(how, skeleton, folder)
-        datasets = read_sources(project.settings.sources)
+        _check_open(project, model, hidden)
+        datasets = sources.read_sources(project.settings.sources)
         for dataset in datasets:
             project.put_people(dataset.people)  # refuses people whose record is not the one that entered
         images = Images.concat([dataset.images for dataset in datasets])
@@ -230,10 +160,33 @@ def propose_project(folder: Path, how: How = How(), *, progress: Progress | None
         target = project.round_folder(1)
         _write_round(target, proposals, problems, model, hidden)
         made = folder / "annotations.json"
-        written = _written(proposals)
+        written = to_write(proposals)
         enhanced.write(made, [_visible(dataset, hidden) for dataset in datasets], written)
-        write_problems(folder / PROBLEMS, problems)
+        write_problems(folder / sources.PROBLEMS, problems)
     return Proposed(images, people, written, problems, target, made)
+
+
+def repropose(model: PoseModel, images: Images, people: People, given: FloatArray, kept: Cache) -> Proposals:
+    """Proposals for people as if exactly the points `given` were known: correct one, and the others follow.
+
+    Networks without prompts look at the picture alone; then only the rules (pelvis, thorax) follow.
+
+    Args:
+        model: over `people.skeleton`.
+        images: their pictures.
+        people: whose boxes are looked at; their own labels are not.
+        given: (N, K, 2) known points in the pixels of the people's source, NaN elsewhere.
+        kept: predictions made before; new ones are added.
+    """
+    known: BoolArray = np.asarray(np.isfinite(given).all(axis=2))
+    told = replace(
+        people,
+        xy=np.where(known[..., None], given, np.nan),
+        v=np.where(known, 2, 0).astype(np.uint8),
+        origin=np.where(known, np.where(people.labelled, people.origin, ORIGIN["corrected"]), ORIGIN["none"]),
+    )
+    proposals, _ = model.predict(images, told, kept)
+    return with_rules(proposals, told)
 
 
 def _asked(how: How, skeleton: Skeleton, folder: Path) -> tuple[PoseModel, list[str]]:
@@ -332,16 +285,6 @@ def with_rules(proposals: Proposals, people: People) -> Proposals:
     )
 
 
-def _written(proposals: Proposals) -> Proposals:
-    """What goes into annotations.json: keypoints the dataset does not label, and hidden ones.
-
-    A keypoint that could have been labelled and was not is mostly outside the picture; until the probability of its
-    presence is known it stays in proposals.parquet alone.
-    """
-    left_out = np.isin(proposals.kind, [KIND["unlabelled"], KIND["labelled"]])
-    return replace(proposals, xy=np.where(left_out[..., None], np.nan, proposals.xy))
-
-
 def _nobody(datasets: Sequence[Dataset]) -> str:
     """Why there is nobody: the first record set aside, and as what the file was read."""
     aside = [problem for dataset in datasets for problem in dataset.problems]
@@ -366,6 +309,26 @@ def _problems(datasets: Sequence[Dataset], people: People, unreadable: dict[str,
     return tuple(found)
 
 
+def _check_open(project: Project, model: PoseModel, hidden: Sequence[str]) -> None:
+    """Raise InputError where reviewers already look at the round that another request would replace."""
+    if not tasks.sent(project, 1):
+        return
+    file = project.round_folder(1) / "round.toml"
+    made, wanted = tomllib.loads(read_bytes(file, "a round's settings").decode()), _identity(model, hidden)
+    if apart := [name for name in wanted if made.get(name) != wanted[name]]:
+        what = f"the {apart[0]} of the round that went out to reviewers, {made.get(apart[0])}"
+        raise InputError(expected(what, wanted[apart[0]], str(file)))
+
+
+def _identity(model: PoseModel, hidden: Sequence[str]) -> dict[str, Any]:
+    """What tells one round's proposals from another's."""
+    return {
+        "student": model.name,
+        "networks": [{"name": net.card.name, "sha256": net.digest} for net in model.networks],
+        "hidden": list(hidden),
+    }
+
+
 def _write_round(
     folder: Path, proposals: Proposals, problems: Sequence[Problem], model: PoseModel, hidden: Sequence[str]
 ) -> None:
@@ -373,9 +336,7 @@ def _write_round(
         pq.write_table(proposals.rows(), temporary, compression="zstd")
     settings = {
         "number": 1,
-        "student": model.name,
-        "networks": [{"name": net.card.name, "sha256": net.digest} for net in model.networks],
-        "hidden": list(hidden),
+        **_identity(model, hidden),
         "people": len(proposals),
         "set_aside": len(problems),
         "calibrated": "none",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator import formats, rounds
+from annotator import formats, rounds, sources
 from annotator.images import read_pixels
 from annotator.skeletons import UNION_21
 from annotator.students import crop, registry
@@ -27,7 +27,7 @@ from annotator.students.onnx import OnnxModel, default_workers
 
 def crops_of(net: OnnxModel, annotations: Path, images: Path, only: Path | None) -> np.ndarray:
     """The crops that `propose` cuts, (N, H, W, 3)."""
-    dataset = rounds.read_source(rounds.source_settings(annotations, images, only=only))
+    dataset = sources.read_source(sources.source_settings(annotations, images, only=only))
     people, size = dataset.people, net.card.input.size_hw
     box = people.bbox_xywh.copy()
     box[:, :2] -= people.pixel_origin[:, None]

@@ -13,20 +13,35 @@ from annotator.skeletons import COCO_17, UNION_21
 
 Fields = dict[str, Any]
 SIZE = (64, 48)  # height, width of all their crops
+TYPES = {"last": np.int64, "second": np.int64}  # weights that are not 32-bit floats
+# A stick figure of 21 keypoints, in crop pixels from the crop's middle: faces us, so its left is on our right.
+OFFSETS = np.array([
+    [0, -22], [1, -23], [-1, -23], [2, -22], [-2, -22], [6, -14], [-6, -14], [8, -6], [-8, -6], [9, 1], [-9, 1],
+    [4, 2], [-4, 2], [4, 13], [-4, 13], [4, 24], [-4, 24], [0, 2], [0, -14], [0, -18], [0, -27],
+])  # fmt: skip
 
 
 def save(
-    path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: list[int | str], outputs: Fields
+    path: Path, nodes: list[Any], weights: dict[str, np.ndarray], inputs: list[int | str], outputs: Fields, **more: Any
 ) -> Path:
-    """An ONNX file of some nodes; `outputs` gives each output's shape, a text standing for a size that is open."""
+    """An ONNX file of some nodes; `outputs` gives each output's shape, a text standing for a size that is open.
+
+    `more` are the shapes of inputs beside the image.
+    """
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
     helper = onnx.helper
     graph = helper.make_graph(
         nodes,
         "network",
-        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, inputs)],
+        [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            for name, shape in ({"image": inputs} | more).items()
+        ],
         [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+        [
+            onnx.numpy_helper.from_array(value.astype(TYPES.get(name, np.float32)), name)
+            for name, value in weights.items()
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
@@ -130,6 +145,45 @@ def random_student(folder: Path, seed: int = 0, name: str = "tiny", **fields: An
     output = {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y"}
     union = {"dataset": "union21", "keypoints": list(UNION_21.keypoints)}
     return write_card(path, output, **union | fields)
+
+
+def prompted_student(folder: Path, name: str = "prompted") -> Path:
+    """A student of 21 keypoints that takes known ones and does not look at the picture; gives its card.
+
+    It proposes keypoint k at OFFSETS[k] crop pixels from the middle of the crop; where some keypoints are known, from
+    where these would put the middle, on the mean. So all follow each known one, the fewer are known the further.
+    """
+    make = pytest.importorskip("onnx", reason="needs the train extra").helper.make_node
+    height, width = SIZE
+    middle = np.array([[[width, height]]]) / 2 - 0.5
+    nodes = [
+        make("Sub", ["xy", "places"], ["away"]),  # (N, K, 2) of known points from where they would be
+        make("Unsqueeze", ["given", "last"], ["there"]),
+        make("Mul", ["away", "there"], ["counted"]),
+        make("ReduceSum", ["counted", "second"], ["total"], keepdims=1),
+        make("ReduceSum", ["there", "second"], ["number"], keepdims=1),
+        make("Max", ["number", "one"], ["at_least"]),
+        make("Div", ["total", "at_least"], ["shift"]),
+        make("Add", ["places", "shift"], ["moved"]),  # (N, K, 2)
+        make("Split", ["moved"], ["x", "y"], axis=2),
+    ]
+    for axis in "xy":
+        nodes += [
+            make("Sub", [f"bins_{axis}", axis], [f"from_{axis}"]),
+            make("Mul", [f"from_{axis}", f"from_{axis}"], [f"squared_{axis}"]),
+            make("Mul", [f"squared_{axis}", "sharpness"], [f"simcc_{axis}"]),
+        ]
+    weights = {
+        "places": middle + OFFSETS, "one": np.ones(1), "sharpness": np.array([-0.125]),
+        "bins_x": np.arange(2 * width)[None, None] / 2, "bins_y": np.arange(2 * height)[None, None] / 2,
+        "last": np.array([2]), "second": np.array([1]),
+    }  # fmt: skip
+    prompts = {"xy": ["n", 21, 2], "given": ["n", 21]}
+    outputs = {"simcc_x": ["n", 21, 2 * width], "simcc_y": ["n", 21, 2 * height]}
+    path = save(folder / f"{name}.onnx", nodes, weights, ["n", 3, height, width], outputs, **prompts)
+    output = {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y"}
+    how = {"name_xy": "xy", "name_given": "given"}
+    return write_card(path, output, dataset="union21", keypoints=list(UNION_21.keypoints), prompts=how)
 
 
 def blob(shape_hw: tuple[int, int], xy: tuple[float, float], sigma: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from annotator.images import Images
 from annotator.people import ORIGIN, People, people
-from annotator.proposals import KIND, Proposals
+from annotator.proposals import KIND, Proposals, uncertainty
 from annotator.report import drawing
 from annotator.report.overlay import (
     LOOKS,
@@ -20,7 +20,6 @@ from annotator.report.overlay import (
     marks_of,
     overlay,
     panel,
-    uncertainty,
     view_of_person,
     write_pictures,
 )

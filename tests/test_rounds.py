@@ -19,6 +19,8 @@ from annotator import formats, rounds
 from annotator.errors import InputError
 from annotator.rounds import How
 from annotator.skeletons import COCO_17, MPII_16, UNION_21
+from annotator.store import tasks
+from annotator.store.project import Project
 from annotator.students import registry
 from tests import networks, scenes
 from tests.formats.made import SPECS, datasets, folder
@@ -310,3 +312,18 @@ def test_a_teacher_without_a_keypoint_proposes_what_it_knows(coco: tuple[Path, P
     kept = rows(tmp_path / "out")
     assert all(np.isnan(kept[person, name]["x"]) == (name in OF_COCO_ALONE) for person, name in kept)
     assert len(COCO_17) + len(OF_MPII_ALONE) == 21
+
+
+def test_a_round_that_went_out_to_reviewers_is_not_replaced_by_another(
+    coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path
+) -> None:
+    propose(coco, tmp_path / "p", tiny_student)
+    with Project.open(tmp_path / "p") as project:
+        tasks.open_round(project, 1, unlock=False)
+        tasks.put_tasks(project, 1, [("key", "image", 0, "{}")])
+    before = files(tmp_path / "p")
+    with pytest.raises(InputError, match=r"round\.toml: expected the hidden of the round that went out to reviewers"):
+        propose(coco, tmp_path / "p", tiny_student, hide=("nose",))
+    assert files(tmp_path / "p") == before
+    propose(coco, tmp_path / "p", tiny_student)
+    assert files(tmp_path / "p") == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annotator import rounds
+from annotator import rounds, sources
 from annotator.errors import FormatError, InputError
 from annotator.rounds import How
 from tests import scenes
@@ -26,13 +26,13 @@ def mpii(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def two_sources(coco: tuple[Path, Path], mpii: tuple[Path, Path], **how: Any) -> list[Any]:
-    return [rounds.source_settings(*coco, "coco", **how), rounds.source_settings(*mpii, "mpii", **how)]
+    return [sources.source_settings(*coco, "coco", **how), sources.source_settings(*mpii, "mpii", **how)]
 
 
 def test_two_sources_are_proposed_for_together(
     coco: tuple[Path, Path], mpii: tuple[Path, Path], tmp_path: Path, tiny_student: Path
 ) -> None:
-    rounds.init(tmp_path / "p", two_sources(coco, mpii))
+    sources.init(tmp_path / "p", two_sources(coco, mpii))
     assert (tmp_path / "p" / "problems.jsonl").read_text() == ""
     made = rounds.propose_project(tmp_path / "p", How(str(tiny_student)))
     assert Counter(made.people.source) == {"coco": 12, "mpii": 8}
@@ -45,13 +45,13 @@ def test_two_sources_are_proposed_for_together(
 
 
 def test_a_project_made_twice_is_unchanged(coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path) -> None:
-    sources = [rounds.source_settings(*coco)]
+    one = [sources.source_settings(*coco)]
     spoil(coco[1] / "000001.png", "text")
-    rounds.init(tmp_path / "p", sources)
+    sources.init(tmp_path / "p", one)
     rounds.propose_project(tmp_path / "p", How(str(tiny_student)))
     before = files(tmp_path / "p")
     assert before["problems.jsonl"].count(b"\n") == 1
-    rounds.init(tmp_path / "p", sources)
+    sources.init(tmp_path / "p", one)
     assert files(tmp_path / "p") == before
 
 
@@ -61,7 +61,7 @@ def test_a_list_restricts_to_the_pictures_it_names(
     (mpii[1] / "000001.png").rename(mpii[1] / "a b.png")
     mpii[0].write_text(mpii[0].read_text().replace("000001.png", "a b.png"))
     (tmp_path / "list.txt").write_text("a b.png\n\n  000002.png  \nnowhere.png\n")
-    found = rounds.init(tmp_path / "p", two_sources(coco, mpii, only=tmp_path / "list.txt"))
+    found = sources.init(tmp_path / "p", two_sources(coco, mpii, only=tmp_path / "list.txt"))
     assert [list(dataset.images.file_name) for dataset in found] == [["000002.png"], ["a b.png", "000002.png"]]
     # `a b.png` is MPII's alone and no fault of COCO's; nobody has the last
     missed = [[problem.record for problem in dataset.problems] for dataset in found]
@@ -83,14 +83,14 @@ def test_a_list_that_cannot_be_read_is_one_line(
     if content:
         (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(FormatError, match=f"^{tmp_path}/list.txt: {message}"):
-        rounds.init(tmp_path / "p", [rounds.source_settings(*coco, only=tmp_path / "list.txt")])
+        sources.init(tmp_path / "p", [sources.source_settings(*coco, only=tmp_path / "list.txt")])
     assert not (tmp_path / "p").exists()
 
 
 def test_a_source_that_changed_since_it_entered_is_refused(
     coco: tuple[Path, Path], tmp_path: Path, tiny_student: Path
 ) -> None:
-    rounds.init(tmp_path / "p", [rounds.source_settings(*coco)])
+    sources.init(tmp_path / "p", [sources.source_settings(*coco)])
     coco[0].write_text(coco[0].read_text() + " ")
     with pytest.raises(
         InputError, match=r"coco\.json: expected the file that entered the project, got another content"
@@ -100,7 +100,7 @@ def test_a_source_that_changed_since_it_entered_is_refused(
 
 def test_two_sources_of_one_name_are_refused(coco: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a name of its own for each source, got coco, coco"):
-        rounds.init(tmp_path / "p", [rounds.source_settings(*coco), rounds.source_settings(*coco)])
+        sources.init(tmp_path / "p", [sources.source_settings(*coco), sources.source_settings(*coco)])
 
 
 def test_sources_are_never_overwritten(tmp_path: Path, tiny_student: Path) -> None:

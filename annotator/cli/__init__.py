@@ -23,7 +23,10 @@ from annotator.errors import AnnotatorError
 COMMANDS = {
     "init": ("annotator.cli.init", "Make a project from annotation files and their pictures."),
     "propose": ("annotator.cli.propose", "Propose the keypoints that people lack."),
+    "select": ("annotator.cli.select", "Choose the people to ask reviewers about."),
+    "export": ("annotator.cli.export", "Write the people as they stand, in a format of the field."),
     "evaluate": ("annotator.cli.evaluate", "Measure keypoints against the truth."),
+    "label": ("annotator.cli.label", "Review in Label Studio: start a server, send people, fetch decisions."),
     "students": ("annotator.cli.students", "List and add the networks that can propose."),
     "doctor": ("annotator.cli.doctor", "Say what this machine has, what it lacks, and how to mend it."),
     "demo": ("annotator.cli.demo", "Try it on a few photographs that come inside packages."),

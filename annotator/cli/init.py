@@ -22,16 +22,16 @@ def init(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was set aside.")] = False,
 ) -> None:
     """Make a project from annotation files and their pictures; the files stay where they are and are never changed."""
-    from annotator import rounds
+    from annotator import sources
     from annotator.errors import UsageError, expected
 
     given = {"coco": coco, "mpii": mpii, "halpe": halpe, "lsp": lsp, "yolo": yolo}
-    sources = [
-        rounds.source_settings(pair[0], pair[1], name, only=list_) for name, pair in given.items() if pair is not None
+    wanted = [
+        sources.source_settings(pair[0], pair[1], name, only=list_) for name, pair in given.items() if pair is not None
     ]
-    if not sources:
+    if not wanted:
         raise UsageError(expected("at least one of --coco, --mpii, --halpe, --lsp, --yolo", "none", "init"))
-    datasets = rounds.init(project, sources)
+    datasets = sources.init(project, wanted)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for dataset in datasets:
         console.print(f"{dataset.format}: {len(dataset.people):,} people in {len(dataset.images):,} images")

@@ -135,12 +135,22 @@ class _Patcher:
         after: dict[str | None, list[Record]] = {}
         for entry in self.dataset.rest.get("annotations", []) if self.layout else []:
             after.setdefault(entry["after"], []).append(entry["record"])
-        out, numbers = after.pop(None, []), numbers_of(self.table.person_id)
+        out, numbers = after.pop(None, []), self.numbers()
         for row, name in enumerate(self.table.person_id):
             text = self.table.record[row] if self.layout else ""
             out.append(self.patched(json.loads(text), row) if text else self.built(row, numbers[row]))
             out += after.pop(name, [])
         return out + [record for records in after.values() for record in records]
+
+    def numbers(self) -> list[int]:
+        """Ids for those who have no record: above all that are taken in the document the others are from."""
+        texts = self.table.record.tolist() if self.layout else []
+        if not any(texts):
+            return numbers_of(self.table.person_id)
+        passed = [entry["record"].get("id") for entry in self.dataset.rest.get("annotations", [])]
+        taken = [*passed, *(json.loads(text)["id"] for text in texts if text)]
+        following = max((number for number in taken if type(number) is int), default=0) + 1
+        return [int(number) for number in following + np.cumsum([not text for text in texts]) - 1]
 
     def patched(self, record: Record, row: int) -> Record:
         """A source record with the table's label, box and area where they differ from its own."""

@@ -82,11 +82,11 @@ def _sources(datasets: list[Dataset], proposals: Proposals, points: str) -> list
     if strangers := set(row_of) - set(names):
         raise TableError(expected("proposals for people of the datasets", min(strangers), "Proposals.person_id"))
     several, numbers = len(datasets) > 1, Numbers()
-    words = frozenset(ORIGIN[word] for word in _words(points))
+    words = frozenset(ORIGIN[word] for word in words_of(points))
     return [Source(dataset, proposals, row_of, words, numbers, several=several) for dataset in datasets]
 
 
-def _words(points: str) -> list[str]:
+def words_of(points: str) -> list[str]:
     """Origins that are written down to a level."""
     return [word for name in list(LEVELS)[: list(LEVELS).index(points) + 1] for word in LEVELS[name]]
 
@@ -108,7 +108,7 @@ def _frame(sources: list[Source], points: str, student: str) -> Record:
         **info,
         "annotator": {
             "points": points,
-            "origins": _words(points),
+            "origins": words_of(points),
             "student": student,
             "pixels": said,
             "sources": [source.said() for source in sources],

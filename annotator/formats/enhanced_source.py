@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator.decisions import DECIDED
 from annotator.errors import ImageError
 from annotator.formats import FORMATS
 from annotator.formats.dataset import Dataset
@@ -34,12 +35,12 @@ class Numbers:
         self.taken: dict[str, set[Any]] = {"categories": {PERSON_CATEGORY}}
 
     def give(self, kind: str, wanted: list[Any]) -> list[Any]:
-        """The wanted ids, with new ones in place of those that are taken."""
+        """The wanted ids, with new ones in place of those that are taken and of None."""
         taken = self.taken.setdefault(kind, set())
         following = max((number for number in [*wanted, *taken] if type(number) is int), default=0) + 1
         out = []
         for number in wanted:
-            if number in taken:
+            if number is None or number in taken:
                 number, following = following, following + 1
             taken.add(number)
             out.append(number)
@@ -106,14 +107,20 @@ class Source:
             self.order += [row, *after.pop(name, [])]
         self.order += [record for records in after.values() for record in records]
         self.own_ids = "document" in self.dataset.rest
-        tails = [str(name).rpartition(":")[2] for name in self.dataset.people.person_id]
-        by_index = all(tail.isdecimal() for tail in tails) and len(set(tails)) == len(tails)
+        table = self.dataset.people
+        tails = [str(name).rpartition(":")[2] for name in table.person_id]
+        # Somebody without a record among people who have one was found by a reviewer.
+        found = [not text and any(table.record) for text in table.record]
+        known = [tail for tail, new in zip(tails, found, strict=True) if not new]
+        by_index = all(tail.isdecimal() for tail in known) and len(set(known)) == len(known)
         wanted: list[Any] = []
         for entry in self.order:
             if isinstance(entry, dict):
                 wanted.append(entry.get("id", 0))
+            elif found[entry]:
+                wanted.append(None)
             elif self.own_ids:
-                wanted.append(json.loads(self.dataset.people.record[entry])["id"])
+                wanted.append(json.loads(table.record[entry])["id"])
             else:
                 wanted.append(int(tails[entry]) + 1 if by_index else entry + 1)
         self.ids = numbers.give("annotations", wanted)
@@ -142,13 +149,13 @@ class Source:
         written = np.isin(origin, allowed)
         placed = (origin == ORIGIN["none"]) & np.isfinite(guess).all(axis=2) & np.isin(guess_origin, allowed)
         self.label: BoolArray = (v > 0) & written
-        # A decision that is not written leaves the label the source had, if it had one.
-        self.undecided = (v > 0) & ~written
         xy = np.where(placed[..., None], guess, np.where(self.label[..., None], xy, 0))
         self.xy = xy + np.where((placed | self.label)[..., None], self.shift[:, None, None], 0)
         self.v = np.where(placed, 2, np.where(self.label, v, 0))
         self.origin = np.where(placed, guess_origin, np.where(written, origin, ORIGIN["none"]))
-        self.corrected = origin == ORIGIN["corrected"]
+        # A decision leaves the label that it replaced, if there was one; and that label alone where it is not written.
+        self.decided = np.isin(origin, [ORIGIN[word] for word in DECIDED])
+        self.written: BoolArray = written
 
     def images(self) -> Iterator[Record]:
         """Records of `images`, with sizes where the source does not say them."""
@@ -198,7 +205,7 @@ class Source:
         block = record.get("annotator")
         block = block if isinstance(block, dict) else {}  # the source may be a file of ours
         raw = self.triples(record) if self.triples and record else None
-        keypoints, words, labels, previous = self._keypoints(row, raw, block.get("previous") or {})
+        keypoints, words, labels, previous = self._keypoints(row, raw, block)
         out = _renumbered(record, number)
         out["image_id"] = self.image_of[table.image_id[row]]
         out["category_id"] = self.category
@@ -215,26 +222,36 @@ class Source:
             "bbox_given": bool(table.bbox_given[row]),
             "source_keypoints": {**(block.get("source_keypoints") or {}), **self._extra(raw, row)},
             **({"previous": previous} if previous else {}),
+            **({"previous_bbox": box} if (box := block.get("previous_bbox") or self._old_box(record, row)) else {}),
         }
         return out
 
     def _keypoints(
-        self, row: int, raw: list[list[Any]] | None, replaced: Record
+        self, row: int, raw: list[list[Any]] | None, block: Record
     ) -> tuple[list[Any], list[str], int, Record]:
-        """The 63 numbers, 21 origins, the number of labels, and labels that were corrected as they were before."""
+        """The 63 numbers, 21 origins, the number of labels, and labels that were decided upon as they were before."""
         shift, v, label = float(self.shift[row]), self.v[row].tolist(), self.label[row].tolist()
         words, previous, flat = [ORIGINS[code] for code in self.origin[row]], {}, []
         for k, (x, y) in enumerate(self.xy[row].tolist()):
             own = raw[self.place[k]] if raw and self.place[k] >= 0 else None
             point = as_written(own if label[k] and not shift else None, x, y, v[k])
-            if self.corrected[row, k]:
-                before = replaced.get(UNION_21.keypoints[k]) or (own and own[2] and _moved(own, shift))
-                if before and self.undecided[row, k]:  # the decision is not written, so the label it changed is
+            if self.decided[row, k] and (before := self._before(k, own, block)):
+                before = _moved(before, shift)
+                if not self.written[row, k]:
                     point, words[k], label[k] = before, "labelled", True
-                elif before and before != point:
+                elif before != point:
                     previous[UNION_21.keypoints[k]] = before
             flat += point
         return flat, words, sum(label), previous
+
+    def _before(self, k: int, own: list[Any] | None, block: Record) -> list[Any] | None:
+        """The label that the source had, or says that it had, of a keypoint."""
+        if replaced := (block.get("previous") or {}).get(UNION_21.keypoints[k]):
+            return list(replaced)
+        if not own or not own[2]:
+            return None
+        words = block.get("origin")  # in a file of ours a point with v > 0 may be a guess
+        return own if not isinstance(words, list) or words[self.place[k]] == "labelled" else None
 
     def _box(self, record: Record, row: int) -> Record:
         """Box and area, as written where the source has them."""
@@ -245,6 +262,13 @@ class Source:
             "bbox": box if same else [x + shift, y + shift, width, height],
             "area": AREA_PER_BOX * width * height if area is None else area,
         }
+
+    def _old_box(self, record: Record, row: int) -> list[Any] | None:
+        """The source's box as it wrote it, where a reviewer moved it."""
+        box, shift = record.get("bbox"), float(self.shift[row])
+        if not box or not self.dataset.people.bbox_given[row] or box == self.dataset.people.bbox_xywh[row].tolist():
+            return None
+        return [box[0] + shift, box[1] + shift, *box[2:]] if shift else list(box)
 
     def _extra(self, raw: list[list[Any]] | None, row: int) -> Record:
         """Keypoints of the source that the union lacks."""

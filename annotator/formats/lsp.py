@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from annotator.errors import FormatError, InputError, expected
 from annotator.formats import matlab
 from annotator.formats.dataset import Dataset, Problem
-from annotator.formats.records import Aside, at_origin, check_found, counted, shown
+from annotator.formats.records import Aside, Record, Triples, at_origin, check_found, counted, shown
 from annotator.images import Images
 from annotator.people import BoolArray, box_of_keypoints, people
-from annotator.skeletons import LSP_14, FloatArray
+from annotator.skeletons import LSP_14, FloatArray, Skeleton
 
 NAME = "lsp"
 LOOKED_FOR = "a .mat file with joints (3, 14, N) or (14, 3, N)"
@@ -91,6 +91,17 @@ def write(path: Path, dataset: Dataset) -> None:
         joints[number - 1, changed, :2] = np.nan_to_num(table.xy[row, changed])
         joints[number - 1, changed, 2] = (after > 0)[changed] if extended else (after == 1)[changed]
     matlab.save(path, {"joints": joints.transpose(1, 2, 0) if extended else joints.transpose(2, 1, 0)})
+
+
+def triples(dataset: Dataset) -> tuple[Skeleton, Triples]:
+    """LSP-14, and a function from a person's record to its x, y, v triples."""
+
+    def triples_of(record: Record) -> list[list[Any]]:
+        joints = np.array(record["joints"])
+        v = visibility(joints[:, 2], dataset.rest["extended"])
+        return [[x, y, seen] for (x, y), seen in zip(joints[:, :2].tolist(), v.tolist(), strict=True)]
+
+    return LSP_14, triples_of
 
 
 def restricted(dataset: Dataset, _: Images, kept: BoolArray) -> dict[str, Any]:

@@ -110,6 +110,8 @@ def write(path: Path, dataset: Dataset) -> None:
     for row, text in enumerate(table.record):
         if dataset.format == NAME and text:
             record = json.loads(text)
+            if table.bbox_given[row]:  # the list gives none: a reviewer moved it
+                record |= {"center": center[row].tolist(), "scale": float(scale[row])}
         else:
             record = {"image": names[table.image_id[row]], "joints": None, "joints_vis": None}
             record |= {"center": center[row].tolist(), "scale": float(scale[row])}

@@ -21,6 +21,7 @@ from annotator.formats.dataset import Dataset
 from annotator.formats.matlab import as_list
 from annotator.formats.mpii import PIXEL_ORIGIN, box_of_scale, scale_of_box
 from annotator.formats.records import Aside, Pictures, Record, Triples, at_origin, is_number, kind_of, shown
+from annotator.images import Images
 from annotator.people import People, box_of_keypoints, people
 from annotator.skeletons import MPII_16, Skeleton
 
@@ -81,6 +82,7 @@ def write(path: Path, dataset: Dataset) -> None:
     if own:
         release = dict(dataset.rest["release"])
         annolist = [dict(entry) for entry in release["annolist"]]
+        _add_found(annolist, table, dataset.images)
     else:
         people_of: dict[str, list[str]] = {image: [] for image in dataset.images.image_id}
         for person, image in zip(table.person_id, table.image_id, strict=True):
@@ -167,17 +169,27 @@ def _people(persons: dict[str, tuple[Record, str]], source: str) -> People:
     )
 
 
+def _add_found(annolist: list[Record], table: People, images: Images) -> None:
+    """Enter people without a record, whom a reviewer found, in their pictures."""
+    names = dict(zip(images.image_id, images.file_name, strict=True))
+    found: dict[str, list[str]] = {}
+    for person, image, text in zip(table.person_id, table.image_id, table.record, strict=True):
+        if not text:
+            found.setdefault(names[image], []).append(person)
+    for entry in annolist:
+        entry["annorect"] = [*entry["annorect"], *found.pop(entry["image"]["name"], [])]
+
+
 def _rectangles(table: People, own: bool) -> list[Record]:
     """One struct for each person."""
     center, scale = scale_of_box(table.bbox_xywh)
     out = []
     for row, text in enumerate(table.record):
-        if own and text:
-            record = json.loads(text)
-            record.pop("image")
-        else:
+        record = json.loads(text) if own and text else {}
+        record.pop("image", None)
+        if not record or table.bbox_given[row]:  # the file gives no box: a reviewer moved it
             x, y = center[row].tolist()
-            record = {"scale": float(scale[row]), "objpos": {"x": x, "y": y}}
+            record |= {"scale": float(scale[row]), "objpos": {"x": x, "y": y}}
         _patch(record, table.xy[row].tolist(), table.v[row].tolist())
         if points := points_of(record):
             record["annopoints"] = {**record["annopoints"], "point": matlab.structs(points)}

@@ -22,10 +22,11 @@ from annotator.errors import ImageError, InputError, expected
 from annotator.files import read_bytes, write_text
 from annotator.formats import yolo_data
 from annotator.formats.dataset import Dataset, Problem
-from annotator.formats.records import Aside, at_origin, check_found, counted
+from annotator.formats.records import Aside, Record, Triples, at_origin, check_found, counted
 from annotator.formats.yolo_data import Data
 from annotator.images import Images, size_of
 from annotator.people import People, people
+from annotator.skeletons import Skeleton
 
 NAME = "yolo"
 LOOKED_FOR = "a folder of .txt files with numbers, or a data.yaml with kpt_shape"
@@ -56,7 +57,7 @@ def read(path: Path, root: Path, source: str = NAME) -> Dataset:
     for file in sorted(data.labels.rglob("*.txt")):
         reader.file(file)
     check_found(root, len(reader.images), reader.missing)
-    rest = {"yaml": data.text, "dimensions": data.dimensions}
+    rest = {"yaml": data.text, "dimensions": data.dimensions, "skeleton": data.skeleton}
     return Dataset(NAME, path, reader.image_table(), reader.people_table(), tuple(reader.aside), rest)
 
 
@@ -85,6 +86,19 @@ def write(path: Path, dataset: Dataset) -> None:
     text = dataset.rest["yaml"] if own else ""
     same = text and yolo_data.parse(text, path)[0] == table.skeleton
     write_text(path / "data.yaml", text if same else yolo_data.text_of(table.skeleton, dimensions))
+
+
+def triples(dataset: Dataset) -> tuple[Skeleton, Triples]:
+    """The skeleton of the files, and a function from a person's record to its x, y, v triples in pixels."""
+    table, dimensions = dataset.images, dataset.rest["dimensions"]
+    stems = [str(Path(name).with_suffix("")) for name in table.file_name]
+    sizes = dict(zip(stems, zip(table.width.tolist(), table.height.tolist(), strict=True), strict=True))
+
+    def triples_of(record: Record) -> list[list[Any]]:
+        _, points = numbers_of(record["line"], sizes[record["file"].removesuffix(".txt")], dimensions)
+        return [[x, y, int(v)] for x, y, v in points]
+
+    return dataset.rest["skeleton"], triples_of
 
 
 def numbers_of(line: str, size: tuple[int, int], dimensions: int) -> Line:

@@ -20,8 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from annotator.errors import AnnotatorError, ImageError, expected
 from annotator.files import atomic_path
 from annotator.images import Images, read_pixels
-from annotator.people import HUMAN_ORIGINS, ORIGIN, ORIGINS, BoolArray, People
-from annotator.proposals import CALIBRATED, KIND, Proposals
+from annotator.people import HUMAN_ORIGINS, ORIGIN, ORIGINS, People
+from annotator.proposals import CALIBRATED, Proposals, drawable, uncertainty
 from annotator.report import drawing
 from annotator.report.drawing import BLUE, LIGHT, PURPLE, YELLOW, Canvas, Entry, Point
 from annotator.skeletons import FloatArray, Skeleton
@@ -145,11 +145,6 @@ def radius_of(proposals: Proposals, row: int, k: int) -> tuple[float, str]:
     return float("nan"), ""
 
 
-def drawable(proposals: Proposals) -> BoolArray:
-    """(N, K) proposals that were asked for and have a place."""
-    return np.asarray((proposals.kind != KIND["labelled"]) & np.isfinite(proposals.xy).all(axis=2))
-
-
 def _look(one: People, k: int) -> str:
     word = ORIGINS[one.origin[0, k]]
     if word in HUMAN_ORIGINS:
@@ -256,19 +251,6 @@ def legend(marks: Sequence[Mark]) -> list[Entry]:
 
 def _sample_circle(*, dashed: bool) -> Any:
     return lambda canvas, at: canvas.circle(at, 8, YELLOW, dashed=dashed)
-
-
-def uncertainty(proposals: Proposals) -> FloatArray:
-    """(N,) mean of radius90 (or spread_px where there is no radius) over the person's scale, higher = less sure.
-
-    The mean is over its proposed keypoints; NaN where none of them has either.
-    """
-    radius = np.where(np.isfinite(proposals.radius90), proposals.radius90, proposals.spread_px)
-    relative = radius / proposals.scale_px[:, None]
-    counted = drawable(proposals) & (proposals.origin != ORIGIN["derived"]) & np.isfinite(relative)
-    count = counted.sum(axis=1)
-    total = np.where(counted, relative, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 class Pictures(NamedTuple):

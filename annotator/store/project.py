@@ -21,6 +21,8 @@ from annotator.store.settings import Settings
 
 # Files that a project writes beside its settings.
 OUTPUTS = ("annotations.json", "problems.jsonl")
+# Of a decision, in the order of their table.
+COLUMNS = "person_id, keypoint, origin, reviewer, at, before_x, before_y, before_v, after_x, after_y, after_v"
 
 
 @dataclass
@@ -111,11 +113,11 @@ class Project:
             if known.get(person_id, digest) != digest:
                 raise InputError(expected("the record this person came with", "another", f"{self.folder}: {person_id}"))
         rows = list(zip(people.person_id, people.source, digests, strict=True))
-        with self._writing():
+        with self.writing():
             self.db.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", rows)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """One transaction: all of it, or nothing where something is raised."""
         try:
             self.db.execute("BEGIN IMMEDIATE")
@@ -133,24 +135,19 @@ class Project:
         Raises:
             InputError: a decision about somebody who is not in the project.
         """
-        rows = [
-            (made.person_id[i], made.keypoint[i], ORIGINS[made.origin[i]], made.reviewer[i], made.when[i],
-             *_nullable(made.before_xy[i]), int(made.before_v[i]), *_nullable(made.after_xy[i]), int(made.after_v[i]))
-            for i in range(len(made))
-        ]  # fmt: skip
-        columns = "person_id, keypoint, origin, reviewer, at, before_x, before_y, before_v, after_x, after_y, after_v"
-        marks = ", ".join("?" * 11)
         try:
-            with self._writing():
-                self.db.executemany(f"INSERT INTO decisions ({columns}) VALUES ({marks})", rows)
+            with self.writing():
+                append_decisions(self.db, made)
         except sqlite3.IntegrityError as error:
             raise InputError(expected("decisions about people of the project", error, str(self.folder))) from error
 
     def decisions(self) -> Decisions:
-        """All decisions, in the order they were made."""
+        """All decisions that stand, in the order they were made: those of an answer updated since do not."""
         rows = self.db.execute(
-            "SELECT person_id, keypoint, origin, reviewer, at, before_x, before_y, before_v, after_x, after_y, after_v"
-            " FROM decisions ORDER BY id"
+            f"SELECT {COLUMNS} FROM decisions WHERE NOT EXISTS (SELECT 1 FROM decided_by"
+            " JOIN answers ON answers.id = answer JOIN answers AS later ON later.project = answers.project"
+            " AND later.annotation = answers.annotation AND later.updated_at > answers.updated_at"
+            " WHERE decision = decisions.id) ORDER BY id"
         ).fetchall()
         column = list(zip(*rows, strict=True)) or [()] * 11
         return Decisions(
@@ -164,6 +161,19 @@ class Project:
             after_xy=_points(column[8], column[9]),
             after_v=np.array(column[10], dtype=np.uint8),
         )
+
+
+def append_decisions(db: sqlite3.Connection, made: Decisions) -> list[int]:
+    """Append decisions within a transaction of the caller's, and return their numbers."""
+    marks = ", ".join("?" * 11)
+    return [
+        db.execute(
+            f"INSERT INTO decisions ({COLUMNS}) VALUES ({marks}) RETURNING id",
+            (made.person_id[i], made.keypoint[i], ORIGINS[made.origin[i]], made.reviewer[i], made.when[i],
+             *_nullable(made.before_xy[i]), int(made.before_v[i]), *_nullable(made.after_xy[i]), int(made.after_v[i])),
+        ).fetchone()[0]
+        for i in range(len(made))
+    ]  # fmt: skip
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
