@@ -130,5 +130,5 @@ def _copy(entry: registry.Known, known: Card | None = None) -> Card:
     card = entry.card.model_copy(update={**said, "file": f"{entry.card.name}.onnx", "sha256": network.digest})
     with atomic_path(target.with_name(card.file)) as temporary:
         shutil.copyfile(entry.weights, temporary)
-    write_text(target.with_name(f"{card.name}.toml"), tomli_w.dumps(card.model_dump(mode="json")))
+    write_text(target.with_name(f"{card.name}.toml"), tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
     return card

@@ -88,7 +88,7 @@ class OnnxModel:
     def key(self) -> str:
         """What a prediction depends on besides picture and box: card, weights, reading, and execution providers."""
         on = os.environ.get("ANNOTATOR_PROVIDERS", "")
-        return f"{READING}{on} {self.card.model_dump_json(exclude=_SAYS_NOTHING)}{self.digest}"
+        return f"{READING}{on} {self.card.model_dump_json(exclude=_SAYS_NOTHING, exclude_none=True)}{self.digest}"
 
     @cached_property
     def _normalised(self) -> NDArray[np.float32]:
