@@ -17,6 +17,7 @@ from annotator.labelstudio.client import Client
 from annotator.labelstudio.live import Live
 from annotator.labelstudio.loopback import Answer, RequestError
 from annotator.labelstudio.sync import find
+from annotator.labelstudio.versions import utc
 from annotator.store import tasks
 from annotator.store.project import Project
 
@@ -59,6 +60,7 @@ def predict(live: Live, asked: Answer) -> Answer:
             task[name] = [one for one in there if isinstance(one, dict)]
             for one in task[name]:
                 one["result"] = _regions(one.get("result"), f"{where}.{name}")
+                one["updated_at"] = _time(one.get("updated_at"), f"{where}.{name}.updated_at")
     return {"results": [live.predict(task, clicked) for task in todo]}
 
 
@@ -161,6 +163,14 @@ def _regions(value: Any, where: str) -> list[Answer]:
         if not entry or not isinstance(entry.get("id"), str):
             raise RequestError("a region with an id", _kind(entry.get("id") if entry else entry), place)
     return value
+
+
+def _time(value: Any, where: str) -> str:
+    """A time in UTC that sorts, empty where there is none."""
+    try:
+        return utc(str(value)) if value else ""
+    except ValueError as error:
+        raise RequestError("a time", value, where) from error
 
 
 def _kind(value: Any) -> str:

@@ -1,7 +1,7 @@
 """A task's regions as they stand while a reviewer works on it, and whose point a click with the smart tool places.
 
-The page tells a backend of such clicks alone; the rest is in the reviewer's draft, which Label Studio saves at most
-five seconds after a change.
+The page tells a backend of such a click and of all regions of that name; the rest is in the reviewer's draft, which
+Label Studio saves at most five seconds after a change.
 """
 
 from __future__ import annotations
@@ -29,16 +29,23 @@ class Standing:
     Attributes:
         result: all of them, clicks in their points' places.
         answered: what goes back for the clicks.
-        helped: people who were clicked on.
+        helped: people of whom the reviewer clicked or changed a region since.
+        unsaved: some of it is not in the draft, and may or may not have been taken over by the page.
     """
 
     result: Result
     answered: Result
     helped: frozenset[str]
+    unsaved: bool
 
 
 def standing(
-    picture: Shown, asked: dict[str, Any], pushed: Result, clicked: Result, keypoints: Sequence[str]
+    picture: Shown,
+    asked: dict[str, Any],
+    pushed: Result,
+    clicked: Result,
+    keypoints: Sequence[str],
+    unsaved: Result,
 ) -> Standing:
     """The reviewer's draft, or else what was pushed, with what was clicked since.
 
@@ -48,18 +55,21 @@ def standing(
         pushed: the prediction that was pushed.
         clicked: regions that replace those of their id, and points made with the smart tool.
         keypoints: the skeleton's names.
+        unsaved: what was answered since the draft was saved.
     """
-    last = max(asked.get("drafts") or [], key=lambda draft: str(draft.get("updated_at")), default=None)
+    last = max(asked.get("drafts") or [], key=lambda draft: str(draft["updated_at"]), default=None)
     base: Result = [*(last["result"] if last else pushed)]
+    for entry in unsaved:
+        base = _put(base, [entry])
     ids = {entry.get("id") for entry in base}
     clicks = [entry for entry in clicked if entry.get("id") not in ids or SMART in entry]
-    changed = [entry for entry in clicked if entry not in clicks]
+    changed = [entry for entry in clicked if entry not in clicks and not _is_in(base, entry)]
     waiting = [entry for entry in base if SMART in entry]  # clicks whose answers wait to be accepted
     base = _put(base, changed)
     drawn = gather(picture, [entry for entry in base if entry not in waiting], keypoints)
     answered: Result = []
     owner_of = _owners(picture, keypoints)
-    helped = {owner_of[entry["id"]] for entry in changed if entry.get("id") in owner_of}
+    helped = {owner_of[entry["id"]] for entry in changed if entry["id"] in owner_of}
     for entry in _last_of_each([*waiting, *clicks]):
         person = _whose(picture, drawn, entry, keypoints)
         now = entry in clicks
@@ -71,7 +81,13 @@ def standing(
         if now:
             answered += placed
             helped.add(person.person_id)
-    return Standing(base, answered, frozenset(helped))
+    return Standing(base, answered, frozenset(helped), bool(unsaved))
+
+
+def _is_in(result: Result, entry: dict[str, Any]) -> bool:
+    """Whether a region is there as it is, wherever its other fields come from."""
+    same = [one for one in result if (one.get("id"), one.get("type")) == (entry.get("id"), entry.get("type"))]
+    return any(one.get("value") == entry.get("value") for one in same)
 
 
 def _put(result: Result, new: Result) -> Result:
@@ -93,7 +109,7 @@ def _owners(picture: Shown, keypoints: Sequence[str]) -> dict[str, str]:
 
 
 def _whose(picture: Shown, drawn: Drawn, click: dict[str, Any], keypoints: Sequence[str]) -> ShownPerson | None:
-    """The person whose point a click places: around it, not locked, and with the nearest point of that name.
+    """The person whose point a click places: around it, if anybody is, and with the nearest point of that name.
 
     None where that cannot be told, or the click is no point of the project.
     """
@@ -104,9 +120,7 @@ def _whose(picture: Shown, drawn: Drawn, click: dict[str, Any], keypoints: Seque
     free = [person for person in picture.people if not _is_fixed(person, region.label)]
     if region.parent in parents:
         return parents[region.parent] if parents[region.parent] in free else None
-    around = [person for person in free if inside(region.middle, _bounds(picture, person, drawn))]
-    if not around and len(picture.people) == 1:
-        around = free
+    around = [person for person in free if inside(region.middle, _bounds(picture, person, drawn))] or free
     placed = [person for person in around if drawn.points.get((person.person_id, region.label))]
     if len(around) > 1 and placed:
         size = np.array(picture.frame.shown_size)

@@ -23,6 +23,8 @@ BOX_COLOURS = {PERSON: "#009E73", HEAD: "#D55E00"}
 # Label Studio's page uses u, v, h, r, o, p, k, b and e itself; left and right lie beside each other.
 KEYS = "nqwaszxdfctygijlm7890"
 OTHER_KEYS = {VISIBLE: "1", OCCLUDED: "2", ABSENT: "3", HEAD: "4", PERSON: "5"}
+# The page gives a plain click to what lies there, and a person's rectangle does.
+HINT = "Place a point inside a box: Ctrl and click (Mac: Cmd)"
 # Elements that make up a configuration's meaning; all others may be changed at will.
 LABEL_TAGS = ("Label", "Choice")
 
@@ -53,6 +55,7 @@ def make(skeleton: Skeleton) -> str:
         side = next(side for side in COLOURS if name.startswith(side))
         key = {"hotkey": KEYS[k]} if k < len(KEYS) else {}
         _add(points, "Label", value=name, background=COLOURS[side], model_index=str(k), **key)
+    _add(beside, "Header", value=HINT, size="6")
     shown = {"visibleWhen": "region-selected", "whenTagName": KEYPOINT}
     choices = _add(beside, "Choices", name=VISIBILITY, toName=IMAGE, perRegion="true", choice="single-radio", **shown)
     for name in V_OF:

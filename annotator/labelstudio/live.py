@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from annotator.labelstudio.tasks import (
     keypoint_regions,
     task,
 )  # fmt: skip
+from annotator.labelstudio.versions import utc
 from annotator.people import People
 from annotator.proposals import to_write
 from annotator.skeletons import SKELETONS, FloatArray
@@ -45,6 +47,8 @@ from annotator.students.cache import Cache
 
 # Below what anybody sees, in pixels: such a proposal is not sent again.
 STILL = 1e-3
+# The page saves its draft at most five seconds after a change; until then only we know what we answered.
+UNSAVED = timedelta(seconds=10)
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Live:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._answered: dict[str, list[tuple[datetime, Result]]] = {}  # by key of the task
 
     @classmethod
     def open(cls, folder: Path, student: str = registry.DEFAULT) -> Live:
@@ -89,7 +94,7 @@ class Live:
         return f"{self.now.proposals.student} round {self.now.round:03d}"
 
     @property
-    def skeleton_keypoints(self) -> tuple[str, ...]:
+    def keypoints(self) -> tuple[str, ...]:
         """Names of the keypoints."""
         return self.model.skeleton.keypoints
 
@@ -97,7 +102,7 @@ class Live:
         """A prediction for a task as Label Studio gives it: what was pushed, or what follows from the clicks.
 
         Args:
-            asked: the task, with its `data` and the reviewer's `drafts`.
+            asked: the task, with its `data`, the reviewer's `drafts` (`updated_at` in UTC), and `annotations`.
             clicked: the regions that the reviewer made or changed; None where nobody is at work on it.
 
         Raises:
@@ -114,21 +119,34 @@ class Live:
             pushed: dict[str, Any] = task(picture, "", self.now.proposals.student)["predictions"][0]
             if clicked is None:
                 return pushed
-            regions = standing(picture, asked, pushed["result"], clicked, self.skeleton_keypoints)
+            unsaved = self._unsaved(key, asked.get("drafts") or [])
+            regions = standing(picture, asked, pushed["result"], clicked, self.keypoints, unsaved)
             points = self._rest(picture, regions, again.known(project, key), _annotations(asked))
             if any(points.values()):
                 again.keep(project, key, points)
-        result = [*regions.answered]
-        for person in picture.people:
-            for point in points.get(person.person_id, ()):
-                result += keypoint_regions(picture, person, point, origin="prediction")
+            result = [*regions.answered]
+            for person in picture.people:
+                for point in points.get(person.person_id, ()):
+                    result += keypoint_regions(picture, person, point, origin="prediction")
+            self._answered.setdefault(key, []).append((datetime.now(UTC), result))
         return {"result": result, "score": pushed["score"], "model_version": self.version}
+
+    def _unsaved(self, key: str, drafts: list[dict[str, Any]]) -> Result:
+        """What was answered after the last draft was saved, in that order; what is too old is forgotten."""
+        now = datetime.now(UTC)
+        for name in [*self._answered]:
+            self._answered[name] = [one for one in self._answered[name] if now - one[0] < UNSAVED]
+        self._answered = {name: some for name, some in self._answered.items() if some}
+        saved = max((str(draft["updated_at"]) for draft in drafts), default="")
+        return [
+            entry for when, result in self._answered.get(key, []) if utc(when.isoformat()) > saved for entry in result
+        ]
 
     def _rest(
         self, picture: Shown, regions: Standing, known: again.Again, submitted: list[Result]
     ) -> dict[str, list[ShownPoint]]:
         """What is to be proposed again, by person: nothing on which a submitted annotation has a word of its own."""
-        names = self.skeleton_keypoints
+        names = self.keypoints
         answer = read(picture, regions.result, names, "live", known)
         boxes = {box.person_id: box.after for box in answer.boxes if box.before}
         said = {
@@ -142,19 +160,19 @@ class Live:
             if person.person_id in regions.helped and person.role != CONTROL:
                 found = [one for one in answer.points if one.person_id == person.person_id]
                 box = boxes.get(person.person_id, person.box)
-                points = self._again(person, found, box)
+                points = self._again(person, found, box, everything=regions.unsaved)
                 out[person.person_id] = [one for one in points if (person.person_id, one.keypoint) not in said]
         return out
 
     def _again(
-        self, person: ShownPerson, found: Sequence[Found], box: tuple[float, float, float, float]
+        self, person: ShownPerson, found: Sequence[Found], box: tuple[float, float, float, float], *, everything: bool
     ) -> Iterator[ShownPoint]:
-        """One person's proposals where they differ from what stands, which `found` tells."""
+        """One person's proposals where they differ from what stands, which `found` tells, or all of them."""
         rows = np.flatnonzero(self.now.people.person_id == person.person_id)
         if not len(rows):
             wanted = f"people of {self.folder} (start again after new ones were pushed)"
             raise InputError(expected(wanted, person.person_id, "label backend"))
-        known, free = given(person, found, self.skeleton_keypoints)
+        known, free = given(person, found, self.keypoints)
         one = replace(self.now.people.take(rows[:1]), bbox_xywh=np.array([box]))
         proposals = rounds.repropose(self.model, self.now.images, one, known[None], self.kept)
         if not len(proposals):
@@ -162,7 +180,9 @@ class Live:
         written = with_floor(to_write(proposals), one, self.floor)
         for point in guesses(_blank(one), 0, written, 0, "", np.zeros(2)):
             before = free.get(point.keypoint)
-            if before is not None and np.abs(np.subtract(before, (point.x, point.y))).max() > STILL:
+            if before is None:
+                continue
+            if everything or np.abs(np.subtract(before, (point.x, point.y))).max() > STILL:
                 yield replace(point, note=f"{point.note}, {again.NOTE}".removeprefix(", "))
 
 

@@ -206,6 +206,22 @@ def test_a_new_person_comes_back_as_one_with_its_points_under_it_or_around_them(
     assert points["left_hip"].after == pytest.approx((575.5, 383.5)) and found.problems == []
 
 
+def test_a_second_point_of_a_name_within_one_person_decides_nothing() -> None:
+    new = drawn(PLAIN, "keypointlabels", "pelvis", inside(PLAIN, 1), "n1")
+    alone = replace(PLAIN, people=PLAIN.people[1:])
+    found = answer(alone, submitted(alone) + new)
+    assert found.problems == ["made:1: pelvis: expected one, got 2"]
+    assert ("made:1", "pelvis") not in as_points(found)
+
+
+def test_two_points_of_a_name_at_one_place_are_one() -> None:
+    alone = replace(PLAIN, people=PLAIN.people[1:])
+    result = submitted(alone)
+    place = regions(alone, result, 0, "pelvis")[0]["value"]
+    found = answer(alone, result + drawn(alone, "keypointlabels", "pelvis", (place["x"], place["y"]), "n1"))
+    assert found.problems == [] and as_points(found)["made:1", "pelvis"] == ("untouched", "accepted")
+
+
 def test_a_moved_box_comes_back_as_a_box_and_an_untouched_one_not_at_all() -> None:
     result = submitted(PLAIN)
     found = answer(PLAIN, changed(result, regions(PLAIN, result, 1), lambda e: e["value"].update(x=10, width=20)))

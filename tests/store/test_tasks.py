@@ -110,11 +110,20 @@ def test_an_answer_about_a_stranger_leaves_nothing(project: Project) -> None:
     assert tasks.put_answer(project, version(project, 1), decisions(NOSE, stranger), ["point", "point"], [box])
 
 
-@pytest.mark.parametrize("table", ["answers", "decided_by", "boxes", "traps"])
+def test_what_was_proposed_again_comes_back_in_its_order_and_under_its_task(project: Project) -> None:
+    for points in ("first", "second"):
+        tasks.put_reproposed(project, "k1", "2026-01-01T00:00:00+00:00", points)
+    assert (tasks.reproposed_of(project, "k1"), tasks.reproposed_of(project, "k0")) == (["first", "second"], [])
+    with pytest.raises(InputError, match="k9: expected a task of the project, got FOREIGN KEY"):
+        tasks.put_reproposed(project, "k9", "2026-01-01T00:00:00+00:00", "third")
+
+
+@pytest.mark.parametrize("table", ["answers", "decided_by", "boxes", "traps", "reproposed"])
 def test_what_came_back_cannot_be_changed_even_by_hand(project: Project, table: str) -> None:
     box = BoxRow("made:0", "made:0", 0, (0.0, 0.0, 1.0, 1.0), (1.0, 2.0, 3.0, 4.0))
     trap = TrapRow("ann", "made:0", "nose", caught=False)
     tasks.put_answer(project, version(project, 1), decisions(NOSE), ["point"], [box], [trap])
+    tasks.put_reproposed(project, "k1", "2026-01-01T00:00:00+00:00", "points")
     column = project.db.execute(f"SELECT name FROM pragma_table_info('{table}') LIMIT 1").fetchone()[0]
     for change in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
         with pytest.raises(sqlite3.IntegrityError, match=f"{table} are appended, never edited"):
