@@ -42,7 +42,10 @@ def load(weights: Path) -> tuple[UnionPose, dict[str, Any]]:
     prompt = "prompts.known" in saved["state_dict"]
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
     model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
-    model.load_state_dict({k: v for k, v in saved["state_dict"].items() if not k.startswith("locator.")})
+    state = {k: v for k, v in saved["state_dict"].items() if not k.startswith("locator.")}
+    # Prompts that were never trained to lead start at nothing, as in training.
+    fresh = {k: v for k, v in model.state_dict().items() if k.startswith("prompts.")} if prompt else {}
+    model.load_state_dict(fresh | state)
     return model.eval(), saved
 
 

@@ -62,6 +62,7 @@ class Preprocessor(BaseDataPreprocessor):
         if self.prompt:
             known = self._mirror(targets.transform(whole, _best_known(data).float()), swap)
             known = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
+            batch["known"] = known
             batch["given"] = prompts.draw(known, self.flip, self.size_hw[::-1], prompts.Giving(), rng)
         return batch | {"targets": self._targets(data, whole, swap)}
 

@@ -1,8 +1,10 @@
 """Known keypoints as prompts: what the network is told about a person besides the picture.
 
 A known keypoint is rendered on the two SimCC axes, as a target would be, and enters the head as a token beside that
-keypoint's own; an unknown one enters as a learned vector. All start at nothing, so that weights trained without prompts
-go on unchanged. In training each batch goes through the head twice, with and without prompts, on one backbone pass.
+keypoint's own. An unknown one enters as a learned vector and, where anything is known, as a wide bell at the place
+where the known ones put it: one layer of the head's attention learns to copy what is known, not to move its neighbours.
+All start at nothing, so that weights trained without prompts go on unchanged. In training each batch goes through the
+head twice, with and without prompts, on one backbone pass; `tell.py` trains a finished student's prompts alone.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def draw(known: Tensor, flip: Tensor, size_wh: tuple[int, int], how: Giving, rng
 
 
 class Prompts(nn.Module):
-    """Tokens of known keypoints.
+    """Tokens of known keypoints, and of where the known ones put the others.
 
     Args:
         keypoints: K.
@@ -63,9 +65,15 @@ class Prompts(nn.Module):
     def __init__(self, keypoints: int, hidden: int, size_wh: tuple[int, int], split: float) -> None:
         super().__init__()
         self.size_wh, self.split = size_wh, split
-        self.place = nn.ModuleList(nn.Linear(int(size * split), hidden, bias=False) for size in size_wh)
+        self.place, self.lead = (
+            nn.ModuleList(nn.Linear(int(size * split), hidden, bias=False) for size in size_wh) for _ in range(2)
+        )
         self.known, self.unknown = (nn.Parameter(torch.zeros(keypoints, hidden)) for _ in range(2))
-        for axis in self.place:
+        self.rest = nn.Sequential(
+            nn.Linear(3 * keypoints + 3, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(),
+            nn.Linear(WIDTH, 2 * keypoints),
+        )  # fmt: skip
+        for axis in (*self.place, *self.lead):
             nn.init.zeros_(axis.weight)
 
     def forward(self, xy: Tensor, given: Tensor) -> Tensor:
@@ -75,16 +83,34 @@ class Prompts(nn.Module):
             xy: (B, K, 2) crop pixels; what is not given may hold anything finite.
             given: (B, K) 1 where the keypoint is known, else 0.
         """
-        token = self.known
-        for axis, linear in enumerate(self.place):
+        told = self.known + self._bells(self.place, xy, KNOWN_PX)
+        anything = given.amax(dim=1)[:, None, None]
+        led = self.unknown + anything * self._bells(self.lead, self.expected(xy, given), LED_PX)
+        return torch.where(given[..., None] > 0, told, led)
+
+    def expected(self, xy: Tensor, given: Tensor) -> Tensor:
+        """Where known keypoints alone put all of them, (B, K, 2) crop pixels; arguments as of `forward`."""
+        counted, n = given[..., None], given.sum(dim=1).clamp_min(1)[:, None]
+        middle = (xy * counted).sum(dim=1) / n
+        away = (xy - middle[:, None]) * counted
+        spread = (away.square().sum(dim=(1, 2))[:, None] / n + 1).sqrt()
+        crop = float(min(self.size_wh))
+        told = [(away / spread[..., None]).flatten(1), given, middle / crop, spread / crop]
+        return middle[:, None] + self.rest(torch.cat(told, dim=1)).unflatten(1, (-1, 2)) * (crop / 4)
+
+    def _bells(self, axes: nn.ModuleList, xy: Tensor, width_px: float) -> Tensor:
+        """Points rendered on both axes and read as tokens."""
+        token: Tensor | float = 0.0
+        for axis, linear in enumerate(axes):
             at = torch.arange(linear.in_features, device=xy.device, dtype=torch.float32) / self.split
-            bell = torch.exp(-0.5 * ((at - xy[..., axis : axis + 1]) / WIDTH_PX) ** 2)
-            token = token + linear(bell)
-        return torch.where(given[..., None] > 0, token, self.unknown)
+            token = token + linear(torch.exp(-0.5 * ((at - xy[..., axis : axis + 1]) / width_px) ** 2))
+        return token
 
 
-# Wider than a target, so that neighbouring bins share what they learn.
-WIDTH_PX = 2 * targets.SIGMA_PX
+# A known point is a little wider than a target, so that neighbouring bins share what they learn; where the known ones
+# put another is wide: a guess at a pose.
+KNOWN_PX, LED_PX = 2 * targets.SIGMA_PX, 8 * targets.SIGMA_PX
+WIDTH = 384
 
 
 def split_given(prompts: Tensor) -> tuple[Tensor, Tensor]:

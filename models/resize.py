@@ -19,7 +19,7 @@ from models.preprocess import STD
 
 STRIDE = 32
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
-PROMPTED = ("prompts.place.0.weight", "prompts.place.1.weight")
+PROMPTED = tuple(f"prompts.{kind}.{axis}.weight" for kind in ("place", "lead") for axis in (0, 1))
 
 
 def resize_head(

@@ -367,7 +367,7 @@ def test_the_papers_teacher_is_downloaded_exported_and_keeps_its_terms(
         update={"url": f"{served[1]}/rtmpose-{digits}_20230127.pth", "mmpose_config": name, "trust": {"nose": 0.5}}
     )
     students.mkdir()
-    (students / "far.toml").write_text(tomli_w.dumps(ours.model_dump(mode="json")))
+    (students / "far.toml").write_text(tomli_w.dumps(ours.model_dump(mode="json", exclude_none=True)))
     (students / "far.toml").rename(students / "rtmpose-m-coco.toml")
     card = adding.add("rtmpose-m-coco")
     assert (card.role, card.terms, card.data, card.trust) == ("teacher", ours.terms, ours.data, {"nose": 0.5})

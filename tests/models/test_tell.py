@@ -1,0 +1,77 @@
+"""Training the prompts of a finished student alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("mmcv", reason="needs the train extra")
+
+from models import tell
+from models.dataset import PeopleSet, read_info
+from models.export import load
+from models.network import UnionPose
+from models.recipe import load_recipe
+
+SIZE_HW = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def told(dots_set, tmp_path_factory) -> tuple[Path, Path]:
+    """A run that ended, and what became of it: prompts trained for a moment."""
+    run, out = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("told")
+    torch.manual_seed(0)
+    network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45}, prompt=True)
+    network.init_weights()
+    saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": read_info(dots_set)["keypoints"]}
+    torch.save(saved | {"state_dict": network.state_dict()}, run / "weights.pth")
+    recipe = load_recipe("tiny", {"beta": {"dots": 0.45}, "prompt": True})
+    (run / "manifest.json").write_text(json.dumps({"recipe": recipe, "weights_sha256": "0" * 64}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tell, "POSES", 300)
+        patch.setattr(tell, "BATCH", 8)
+        tell.tell(run, dots_set, out, passes=2, epochs=2, seed=0)
+    return run, out
+
+
+def test_with_nothing_known_the_student_stays_what_it_was(told):
+    before, after = (load(folder / "weights.pth")[0] for folder in told)
+    pixels, nothing = torch.randn(2, 3, *SIZE_HW), (torch.zeros(2, 21, 2), torch.zeros(2, 21))
+    with torch.no_grad():
+        for wanted, found in zip(before(pixels, *nothing), after(pixels, *nothing), strict=True):
+            assert torch.equal(wanted, found)
+
+
+def test_a_known_point_speaks_about_the_others(told):
+    before, after = (load(folder / "weights.pth")[0] for folder in told)
+    pixels, xy, given = torch.randn(1, 3, *SIZE_HW), torch.full((1, 21, 2), 20.0), torch.zeros(1, 21)
+    given[0, 0] = 1
+    with torch.no_grad():
+        pairs = zip(before(pixels, xy, given), after(pixels, xy, given), strict=True)
+        moved = [(a - b).abs().amax(dim=-1)[0] for a, b in pairs]
+    assert all((axis > 0).all() for axis in moved)
+
+
+def test_poses_are_learnt_better_than_their_mean(told, dots_set):
+    people, (network, _) = PeopleSet(str(dots_set)), load(told[1] / "weights.pth")
+    xy = torch.as_tensor(people.arrays["xy"]).float() * 64 / 160
+    known = torch.isfinite(xy).all(dim=-1)
+    given = known.float()
+    given[:, 0] = 0
+    rows = known[:, 0]
+    with torch.no_grad():
+        guess = network.prompts.expected(torch.nan_to_num(xy), given)[rows, 0]
+    mean = (torch.nan_to_num(xy) * given[..., None]).sum(dim=1) / given.sum(dim=1)[:, None]
+    error = [float((one - xy[rows, 0]).norm(dim=-1).mean()) for one in (guess, mean[rows])]
+    assert np.isfinite(error).all() and error[0] < error[1]
+
+
+def test_the_manifest_says_from_which_weights_and_how(told):
+    manifest = json.loads((told[1] / "manifest.json").read_text())
+    assert manifest["told"]["from"] == "0" * 64
+    assert (manifest["told"]["passes"], manifest["told"]["epochs"]) == (2, 2)
+    assert manifest["weights_sha256"] != "0" * 64
