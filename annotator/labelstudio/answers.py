@@ -16,7 +16,7 @@ the store, and the reviewer may update it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,7 +258,7 @@ def _head(
     if placed := [name for name in HEAD_POINTS if name in found and found[name].outcome in (NEW, MOVED, ABSENT)]:
         answer.problems.append(f"{where}: expected a rectangle or points, got both; the points count ({placed[0]})")
         return
-    thorax = _thorax(found)
+    thorax = thorax_of({name: np.array(one.after) for name, one in found.items() if one.after_v > 0})
     points = head_points(picture, person, head.corners, thorax) if thorax is not None else None
     if points is None:
         answer.problems.append(f"{where}: expected both shoulders or a thorax below it, got neither")
@@ -273,9 +273,8 @@ def _head(
         found[name] = Found(person.person_id, name, outcome, HEAD_BOX, origin, before, before_v, (x, y), V_OF[VISIBLE])
 
 
-def _thorax(found: dict[str, Found]) -> FloatArray | None:
-    """Middle of the shoulders as the answer leaves them, else the thorax itself."""
-    places = {name: np.array(entry.after) for name, entry in found.items() if entry.after_v > 0}
+def thorax_of(places: Mapping[str, FloatArray]) -> FloatArray | None:
+    """Middle of the shoulders among a person's points, else the thorax itself."""
     left, right = MIDPOINTS["thorax"]
     if left in places and right in places:
         return np.asarray((places[left] + places[right]) / 2)

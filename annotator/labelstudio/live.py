@@ -7,7 +7,7 @@ placed blind are not helped, and a displaced proposal stays where it is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,9 @@ import numpy as np
 from annotator import rounds
 from annotator.errors import InputError, expected
 from annotator.labelstudio import again
-from annotator.labelstudio.answers import MOVED, NEW, UNTOUCHED, Found, read
+from annotator.labelstudio.answers import HEAD_BOX, MOVED, NEW, UNTOUCHED, Found, read, thorax_of
 from annotator.labelstudio.clicks import Result, Standing, standing
+from annotator.labelstudio.config import HEAD_POINTS, V_OF, VISIBLE
 from annotator.labelstudio.tasks import (
     CONTROL,
     DERIVED,
@@ -178,12 +179,16 @@ class Live:
         if not len(proposals):
             raise InputError(expected("a picture that can be read", "another", str(one.image_id[0])))
         written = with_floor(to_write(proposals), one, self.floor)
+        moved: dict[str, tuple[float, float]] = {}
         for point in guesses(_blank(one), 0, written, 0, "", np.zeros(2)):
             before = free.get(point.keypoint)
             if before is None:
                 continue
             if everything or np.abs(np.subtract(before, (point.x, point.y))).max() > STILL:
+                moved[point.keypoint] = (point.x, point.y)
                 yield replace(point, note=f"{point.note}, {again.NOTE}".removeprefix(", "))
+        for name, (x, y) in head_ends(found, moved).items():
+            yield ShownPoint(name, x, y, V_OF[VISIBLE], PROPOSAL, note=f"by the head's rectangle, {again.NOTE}")
 
 
 def given(
@@ -205,6 +210,23 @@ def given(
         elif one.outcome == UNTOUCHED and kind in (PROPOSAL, DERIVED):
             free[one.keypoint] = one.after
     return known, free
+
+
+def head_ends(found: Sequence[Found], moved: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Where a head rectangle puts upper_neck and head_top, as it will at the pull, once other points have moved.
+
+    The rectangle's middle and diagonal stay; its axis leads from the thorax as that will stand.
+    """
+    ends = {one.keypoint: np.array(one.after) for one in found if one.gesture == HEAD_BOX}
+    standing = {one.keypoint: one.after for one in found if one.after_v > 0} | dict(moved)
+    thorax = thorax_of({name: np.array(place) for name, place in standing.items()})
+    if len(ends) < len(HEAD_POINTS) or thorax is None:
+        return {}
+    neck, top = (ends[name] for name in HEAD_POINTS)
+    middle = (neck + top) / 2
+    half = (middle - thorax) / np.linalg.norm(middle - thorax) * np.linalg.norm(top - neck) / 2
+    at = (middle - half, middle + half)
+    return {name: (float(x), float(y)) for name, (x, y) in zip(HEAD_POINTS, at, strict=True)}
 
 
 def _annotations(asked: dict[str, Any]) -> list[Result]:

@@ -26,7 +26,7 @@ from tests.labelstudio.clicking import (
     shown_in,
     told,
 )
-from tests.labelstudio.made import NAMES, submitted
+from tests.labelstudio.made import NAMES, drawn, submitted
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +233,22 @@ def test_without_prompts_the_rules_alone_follow(tmp_path: Path, tiny_student: Pa
     answer = read(picture, accepted(submitted(picture), result), NAMES, "n", known)
     origins = {one.keypoint: one.origin for one in answer.points if one.person_id == person.person_id}
     assert answer.problems == [] and origins["left_hip"] == "corrected" and origins["pelvis"] == ""
+
+
+def test_a_head_rectangle_shows_neck_and_top_where_they_will_be_stored(url: str, folder: Path, picture: Shown) -> None:
+    person = picture.people[WHO]
+    box = region_id(1, person.person_id)
+    middle = picture.frame.point_percent(np.array([person.box[0] + 20.0, person.box[1] + 4.0]), 0).tolist()
+    head = drawn(picture, "rectanglelabels", "head", (middle[0] - 4, middle[1] - 3, 8, 6), "h1", box)
+    draft = {"result": submitted(picture) + head, "updated_at": "2026-01-01T00:00:00Z"}
+    xy = (person.box[0] + person.box[2] / 2, person.box[1] + person.box[3] - 5)
+    answer = predict(url, as_task(picture, drafts=[draft]), click(picture, "pelvis", xy, parentID=box))["result"]
+    seen = places(picture, answer)
+    with Project.open(folder) as project:
+        known = again.known(project, picture.key)
+    stored = read(picture, accepted(submitted(picture) + head, answer), NAMES, "n", known)
+    ends = {one.keypoint: one for one in stored.points if one.gesture == "head_box"}
+    assert stored.problems == []
+    assert set(ends) == {"upper_neck", "head_top"}
+    for name, one in ends.items():
+        assert seen[person.person_id, name] == pytest.approx(one.after, abs=1e-6)
