@@ -28,8 +28,8 @@ class Reviewed:
 
     Attributes:
         decisions: in the order they were made, those about one new person all under one id.
-        moved: the last box of each known person whose box was moved, xywh in pixels as the labels count them.
-        new: the first box of each new person, in the order they were found.
+        moved: the last box of each person whose box was moved, xywh in pixels as the labels count them.
+        new: each new person with their box, in the order they were found.
     """
 
     decisions: Decisions
@@ -40,13 +40,15 @@ class Reviewed:
 def reviewed(project: Project) -> Reviewed:
     """Read it from a project's store."""
     rows = tasks.boxes(project)
-    new = [row for row in rows if row.before is None]
+    rank = tasks.first_seen(project)
+    new = sorted((row for row in rows if row.before is None), key=lambda row: rank[row.person_id])
     same_as = joined(new)
     decisions = project.decisions()
     names = np.array([same_as.get(name, name) for name in decisions.person_id], dtype=object)
     first = {row.person_id: row for row in new if same_as[row.person_id] == row.person_id}
-    moved = {row.person_id: row.after for row in rows if row.before is not None}
-    return Reviewed(replace(decisions, person_id=names), moved, tuple(first.values()))
+    moved = {same_as.get(row.person_id, row.person_id): row.after for row in rows if row.before is not None}
+    found = tuple(replace(row, after=moved.get(name, row.after)) for name, row in first.items())
+    return Reviewed(replace(decisions, person_id=names), moved, found)
 
 
 def joined(new: Sequence[BoxRow]) -> dict[str, str]:

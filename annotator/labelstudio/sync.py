@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from annotator.store.project import Project
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 BATCH = 50  # tasks in one request: some seconds of the server's time, a few MB
+FRESH = timedelta(minutes=10)  # a task as young as this nobody has found yet
 PATIENCE = 10  # failures in a row after which watching ends
 
 
@@ -114,9 +115,10 @@ def _import(project: Project, client: Client, number: int, now: Snapshot, how: H
 
 
 def _without_copies(client: Client, number: int) -> Iterator[tuple[str, int]]:
-    """Key and number of each task; a copy nobody worked on is deleted.
+    """Key and number of each task; a fresh copy nobody worked on is deleted.
 
-    A server may finish an import long after it failed to answer, when the batch has been sent again.
+    A server may finish an import long after it failed to answer, when the batch has been sent again. Others' drafts are
+    not told, so a copy that has been there for a while stays: answers to either are read.
     """
     first: dict[str, int] = {}
     for key, name in client.keys_of(number):
@@ -132,8 +134,10 @@ def _without_copies(client: Client, number: int) -> Iterator[tuple[str, int]]:
 
 
 def _worked_on(client: Client, number: int) -> bool:
+    """Whether somebody has worked on a task, or may have."""
     found = client.request("GET", f"api/tasks/{number}/")
-    return bool(found.get("annotations") or found.get("drafts"))
+    age = datetime.now(UTC) - datetime.fromisoformat(utc(found["created_at"]))
+    return bool(found.get("annotations") or found.get("drafts") or age > FRESH)
 
 
 def pull(project: Project, client: Client, progress: Progress = nobody) -> Pulled:
@@ -173,7 +177,7 @@ def _pull(project: Project, client: Client, number: int, row: int, pulled: Pulle
     Tasks come by number, not by time. So only a whole pass moves the mark from which the next one reads, and to its own
     length before the latest time it saw: what was submitted meanwhile in a task that had been read comes next time.
     """
-    began, latest, users = time.monotonic(), "", client.users()
+    began, asleep, latest, users = time.monotonic(), time.time(), "", client.users()
     keypoints = SKELETONS[project.settings.skeleton].keypoints
     seen = tasks.seen(project, row)
     submitted = client.annotations_since(number, seen)
@@ -184,7 +188,9 @@ def _pull(project: Project, client: Client, number: int, row: int, pulled: Pulle
             pulled.add(enter(project, row, entry, annotation, keypoints, users))
         progress(done, done)
     if latest:
-        mark = datetime.fromisoformat(latest) - timedelta(seconds=time.monotonic() - began)
+        # The monotonic clock stands still while a machine sleeps, the other may be set back.
+        length = max(time.monotonic() - began, time.time() - asleep)
+        mark = datetime.fromisoformat(latest) - timedelta(seconds=length)
         tasks.put_seen(project, row, utc(mark.isoformat()))
 
 

@@ -142,12 +142,15 @@ class Project:
             raise InputError(expected("decisions about people of the project", error, str(self.folder))) from error
 
     def decisions(self) -> Decisions:
-        """All decisions that stand, in the order they were made: those of an answer updated since do not."""
+        """All decisions that stand, in the order they were made: those of an answer updated since do not.
+
+        What an update repeats word for word was made when it was said first (see `tasks.put_answer`).
+        """
         rows = self.db.execute(
             f"SELECT {COLUMNS} FROM decisions WHERE NOT EXISTS (SELECT 1 FROM decided_by"
             " JOIN answers ON answers.id = answer JOIN answers AS later ON later.project = answers.project"
             " AND later.annotation = answers.annotation AND later.updated_at > answers.updated_at"
-            " WHERE decision = decisions.id) ORDER BY id"
+            " WHERE decision = decisions.id) ORDER BY at, id"
         ).fetchall()
         column = list(zip(*rows, strict=True)) or [()] * 11
         return Decisions(

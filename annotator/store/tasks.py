@@ -10,12 +10,16 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from annotator.decisions import Decisions
 from annotator.errors import InputError, expected
 from annotator.files import sha256
+from annotator.people import ORIGINS
 from annotator.store.project import Project, append_decisions
+from annotator.tables import StrArray
 
 TITLE_LENGTH = 50  # Label Studio's limit
 # Answers that no later version of the same annotation replaced.
@@ -211,6 +215,7 @@ def put_answer(
                 return False
             for box in boxes:
                 _insert_box(project.db, number, box)
+            made = replace(made, when=_first_said(project.db, review, made))
             for decision, gesture in zip(append_decisions(project.db, made), gestures, strict=True):
                 project.db.execute("INSERT INTO decided_by VALUES (?, ?, ?)", (decision, number, gesture))
             for trap in traps:
@@ -232,6 +237,40 @@ def _insert_answer(db: sqlite3.Connection, review: Reviewed) -> int | None:
          review.lead_time, review.skipped, review.ground_truth, packed, problems),
     ).fetchone()  # fmt: skip
     return None if row is None else int(row[0])
+
+
+def _first_said(db: sqlite3.Connection, review: Reviewed, made: Decisions) -> StrArray:
+    """When each decision was made: as its annotation's version before this one had it, if that said the very same.
+
+    Else whoever opens an old annotation again to mend one point would have the last word on all others in it.
+    """
+    before = db.execute(
+        "SELECT id FROM answers WHERE project = ? AND annotation = ? AND updated_at < ?"
+        " ORDER BY updated_at DESC LIMIT 1",
+        (review.project, review.annotation, review.updated_at),
+    ).fetchone()
+    if before is None:
+        return made.when
+    said = {
+        row[:6]: str(row[6])
+        for row in db.execute(
+            "SELECT person_id, keypoint, origin, after_x, after_y, after_v, at FROM decisions"
+            " JOIN decided_by ON decision = decisions.id WHERE answer = ?",
+            before,
+        )
+    }
+    words = [
+        (made.person_id[i], made.keypoint[i], ORIGINS[made.origin[i]],
+         *(None if np.isnan(value) else float(value) for value in made.after_xy[i]), int(made.after_v[i]))
+        for i in range(len(made))
+    ]  # fmt: skip
+    return np.array([said.get(word, when) for word, when in zip(words, made.when, strict=True)], dtype=object)
+
+
+def first_seen(project: Project) -> dict[str, int]:
+    """Rank of each new person's first appearance, in any version of any answer: it never changes."""
+    rows = project.db.execute("SELECT person_id, MIN(id) FROM boxes WHERE before_x IS NULL GROUP BY person_id")
+    return {str(person): int(rank) for person, rank in rows}
 
 
 def _insert_box(db: sqlite3.Connection, answer: int, box: BoxRow) -> None:
@@ -262,10 +301,10 @@ def answers(project: Project) -> Iterator[Reviewed]:
 
 
 def boxes(project: Project) -> list[BoxRow]:
-    """New and moved boxes of answers that stand, in the order they were read: of one person the last one counts."""
+    """New and moved boxes of answers that stand, in the order they were made: of one person the last one counts."""
     rows = project.db.execute(
         "SELECT person_id, image_id, pixel_origin, before_x, before_y, before_width, before_height, x, y, width, height"
-        f" FROM boxes JOIN answers ON answers.id = answer WHERE {STANDING} ORDER BY boxes.id"
+        f" FROM boxes JOIN answers ON answers.id = answer WHERE {STANDING} ORDER BY answers.updated_at, boxes.id"
     )
     return [BoxRow(row[0], row[1], row[2], None if row[3] is None else row[3:7], row[7:]) for row in rows]
 

