@@ -1,6 +1,6 @@
 """Train the prompts of a finished student, and nothing else.
 
-    python -m models.tell --run RUN --data SET --check CHECKSET --out OUT
+    python -m models.tell --run RUN --data SET --out OUT
 
 What the head makes of a picture does not depend on prompts, so each person's tokens are computed once for each of a few
 augmentations; prompts are then drawn anew for them in every epoch, thousands a second. First the prompts learn poses
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, default_collate
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import losses, onnx_file
 from models.dataset import PeopleSet
@@ -127,6 +127,8 @@ def tell(run: Path, data: Path, out: Path, passes: int, epochs: int, seed: int) 
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network, saved = load(run / WEIGHTS)
+    if network.prompts is None:
+        raise InputError(expected("a student that takes prompts (prompt = True)", "one without", str(run)))
     manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))
     recipe = manifest["recipe"]
     people = PeopleSet(str(data))
@@ -161,7 +163,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="training set")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--passes", type=int, default=1, help="augmentations of each person")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     try:

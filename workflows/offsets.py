@@ -25,7 +25,7 @@ from annotator.metrics.pck import torso_size
 from annotator.people import People
 from annotator.proposals import Proposals
 from annotator.skeletons import UNION_21, FloatArray, IntArray
-from workflows.results import annotator, shown
+from workflows.results import annotator
 
 ROUNDS = 2000
 TORSO = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
@@ -164,7 +164,7 @@ def main() -> None:
             one = one.take(np.flatnonzero(number < FIRST_HALF))
         print("\n".join(table(title, one)), flush=True)
     lsp = (given.data / "lsp" / "joints.mat", given.data / "lsp" / "images", "lsp")
-    one = look(given.student, *lsp, given.out / f"lsp-{shown(Path(given.student).stem)}")
+    one = look(given.student, *lsp, given.out / f"lsp-{Path(given.student).stem}")
     print("\n".join(transfer(one)), flush=True)
 
 

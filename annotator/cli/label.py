@@ -10,18 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from annotator.cli._label_rounds import backend, pull, push
+from annotator.cli._label_rounds import Home, Json, Url, backend, pull, push
 
 app = typer.Typer(help="Review in Label Studio.", no_args_is_help=True, add_completion=False)
-
-Url = Annotated[
-    str | None,
-    typer.Option("--url", envvar="ANNOTATOR_LABEL_URL", help="The team's server; its token in ANNOTATOR_LABEL_TOKEN."),
-]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="The local server's folder. [default: ANNOTATOR_LABEL_HOME or the user's]"),
-]
 
 
 @app.command("up")
@@ -75,7 +66,7 @@ def status(
     project: Annotated[Path | None, typer.Argument(help="Project; else the current folder, if it is one.")] = None,
     url: Url = None,
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say who reviewed what and where reviewers disagree, which server there is and what is labelled on it."""
     from annotator.labelstudio import reviewers, server
