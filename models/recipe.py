@@ -54,17 +54,6 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     if not steps:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
     half = recipe["epochs"] // 2
-    preprocessor = {
-        "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "augmentation": recipe["augmentation"], "seed": recipe["seed"], "prompt": recipe["prompt"],
-    }  # fmt: skip
-    model = {
-        "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
-        "locate": recipe["locate"], "prompt": recipe["prompt"], "frozen": recipe["frozen"],
-        "amp": _amp(recipe["amp"]),
-        "data_preprocessor": preprocessor,
-    }  # fmt: skip
     checking = {} if check is None else {
         "val_dataloader": _loader(check, recipe["batch"], shuffle=False),
         "val_cfg": {},
@@ -72,7 +61,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
                           "info": dataset.read_info(check)},
     }  # fmt: skip
     return Config({
-        "model": model,
+        "model": _model(recipe, info),
         "work_dir": str(out),
         "train_dataloader": _loader(data, recipe["batch"] // world, shuffle=True, drop_last=True, **which),
         "launcher": "pytorch" if "LOCAL_RANK" in os.environ else "none",
@@ -104,6 +93,21 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         "log_level": "WARNING",
         **checking,
     })  # fmt: skip
+
+
+def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """The network with its preprocessor."""
+    preprocessor = {
+        "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
+        "augmentation": recipe["augmentation"], "seed": recipe["seed"], "prompt": recipe["prompt"],
+    }  # fmt: skip
+    return {
+        "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
+        "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
+        "locate": recipe["locate"], "prompt": recipe["prompt"], "frozen": recipe["frozen"],
+        "amp": _amp(recipe["amp"]),
+        "data_preprocessor": preprocessor,
+    }  # fmt: skip
 
 
 def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False, **which: Any) -> dict[str, Any]:

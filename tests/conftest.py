@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import networks
+from tests import networks, scenes
 
 # A busy machine is no fault of the code: what must be fast has a test of its own.
 settings.register_profile("annotator", deadline=None)
@@ -49,3 +49,15 @@ def students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ANNOTATOR_STUDENTS", str(folder))
     monkeypatch.delenv("ANNOTATOR_TEACHERS", raising=False)
     return folder
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> tuple[Path, Path]:
+    """A small COCO file and its pictures."""
+    return scenes.coco(tmp_path / "source")
+
+
+@pytest.fixture
+def mpii(tmp_path: Path) -> tuple[Path, Path]:
+    """A small MPII file and its pictures."""
+    return scenes.mpii(tmp_path / "source")

@@ -36,16 +36,6 @@ COCO_1, MPII_1 = "coco:1000", "mpii:1"
 
 
 @pytest.fixture
-def coco(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.coco(tmp_path / "source")
-
-
-@pytest.fixture
-def mpii(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.mpii(tmp_path / "source")
-
-
-@pytest.fixture
 def folder(tmp_path: Path, coco: tuple[Path, Path]) -> Path:
     """A COCO project with a round."""
     projects.project(tmp_path / "p", coco)

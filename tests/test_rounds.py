@@ -35,16 +35,6 @@ def propose(source: tuple[Path, Path], out: Path, student: Path, **how: Any) -> 
     return rounds.propose(*source, out, How(str(student), **how))
 
 
-@pytest.fixture
-def coco(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.coco(tmp_path / "source")
-
-
-@pytest.fixture
-def mpii(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.mpii(tmp_path / "source")
-
-
 @pytest.fixture(scope="module", params=formats.FORMATS)
 def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return request.param, folder(tmp_path_factory.mktemp(request.param), request.param)

@@ -15,16 +15,6 @@ from tests import scenes
 from tests.scenes import annotations, files, origins, spoil
 
 
-@pytest.fixture
-def coco(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.coco(tmp_path / "source")
-
-
-@pytest.fixture
-def mpii(tmp_path: Path) -> tuple[Path, Path]:
-    return scenes.mpii(tmp_path / "source")
-
-
 def two_sources(coco: tuple[Path, Path], mpii: tuple[Path, Path], **how: Any) -> list[Any]:
     return [sources.source_settings(*coco, "coco", **how), sources.source_settings(*mpii, "mpii", **how)]
 
