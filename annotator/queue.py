@@ -120,9 +120,9 @@ def _said(selection: Selection) -> str:
 
 def _queue(selection: Selection, path: Path, now: Snapshot, cost: Cost) -> Queue:
     row_of = {name: row for row, name in enumerate(now.proposals.person_id)}
-    rows = [row_of[name] for name in selection.person_id]
     place = {name: row for row, name in enumerate(now.labels.person_id)}
-    labels = now.labels.take(np.array([place[name] for name in selection.person_id], dtype=np.int64))
-    wanted = asked(labels, now.proposals.take(np.array(rows, dtype=np.int64)))
+    there = [name for name in selection.person_id if name in row_of]  # a person whom a reviewer found may be gone
+    labels = now.labels.take(np.array([place[name] for name in there], dtype=np.int64))
+    wanted = asked(labels, now.proposals.take(np.array([row_of[name] for name in there], dtype=np.int64)))
     minutes = float(cost.of(wanted, "minutes").sum())
     return Queue(selection, path, now.round, int(wanted.sum()), minutes)

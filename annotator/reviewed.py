@@ -1,7 +1,9 @@
 """What reviewers said beyond single points: people that nobody had labelled, and boxes that they moved.
 
-A person drawn by several reviewers is one person: new rectangles of different answers that overlap by half of what they
-cover together are joined under the id that came first, and the points drawn in them with it.
+A person drawn by several reviewers is one person: rectangles of different answers that overlap by half of what they
+cover together are joined, and the points drawn in them with them, under the id that came first. Whoever deletes a
+rectangle takes back their own word and nobody else's: the person stays as long as another rectangle of them, a decision
+about them or a move of their box stands, and keeps the id.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from annotator.people import ORIGIN, People
 from annotator.skeletons import UNION_21, union
 from annotator.store import tasks
 from annotator.store.project import Project
-from annotator.store.tasks import Box, BoxRow
+from annotator.store.tasks import Box, BoxRow, NewPerson
 
 SAME_PERSON = 0.5  # intersection over union
 
@@ -30,47 +32,74 @@ class Reviewed:
         decisions: in the order they were made, those about one new person all under one id.
         moved: the last box of each person whose box was moved, xywh in pixels as the labels count them.
         new: each new person with their box, in the order they were found.
+        same_as: id of each person whom somebody drew -> the id they are known under.
     """
 
     decisions: Decisions
     moved: dict[str, Box]
     new: tuple[BoxRow, ...]
+    same_as: dict[str, str]
+
+    def names_of(self, person_id: str) -> set[str]:
+        """All ids under which the store has words about a person."""
+        return {person_id, *(name for name, known in self.same_as.items() if known == person_id)}
 
 
 def reviewed(project: Project) -> Reviewed:
     """Read it from a project's store."""
-    rows = tasks.boxes(project)
-    rank = tasks.first_seen(project)
-    new = sorted((row for row in rows if row.before is None), key=lambda row: rank[row.person_id])
-    same_as = joined(new)
+    drawn = tasks.new_people(project)
+    same_as = joined(drawn)
     decisions = project.decisions()
     names = np.array([same_as.get(name, name) for name in decisions.person_id], dtype=object)
-    first = {row.person_id: row for row in new if same_as[row.person_id] == row.person_id}
-    moved = {same_as.get(row.person_id, row.person_id): row.after for row in rows if row.before is not None}
-    found = tuple(replace(row, after=moved.get(name, row.after)) for name, row in first.items())
-    return Reviewed(replace(decisions, person_id=names), moved, found)
+    rows = [row for row in tasks.boxes(project) if row.before is not None]
+    moved = {same_as.get(row.person_id, row.person_id): row.after for row in rows}
+    spoken_of = {*names, *moved}
+    found: dict[str, BoxRow] = {}
+    for one in sorted(drawn, key=lambda one: not one.stands):
+        name = same_as[one.box.person_id]
+        if one.stands or name in spoken_of:
+            box = moved.get(name, one.box.after)
+            found.setdefault(name, replace(one.box, person_id=name, after=box))
+    new = tuple(found[one.box.person_id] for one in drawn if one.box.person_id in found)
+    return Reviewed(replace(decisions, person_id=names), moved, new, same_as)
 
 
-def joined(new: Sequence[BoxRow]) -> dict[str, str]:
-    """Id of each new person -> id of the one that it is: the first whose box it shares in another answer."""
+def joined(drawn: Sequence[NewPerson]) -> dict[str, str]:
+    """Id of each new person -> id of the one that it is: of all that are one, the one read first.
+
+    Two who stand in one version of an answer are two people, and of an answer only the closest one joins another's.
+    Rectangles that were taken back join what stands where they were, and bring nobody together.
+
+    Args:
+        drawn: in the order they were first read.
+    """
+    together: dict[int, list[NewPerson]] = {}
+    for one in drawn:
+        for version in one.versions:
+            together.setdefault(version, []).append(one)
+    groups: dict[str, list[list[NewPerson]]] = {}  # by picture; a group's first one is compared with
+    for one in sorted(drawn, key=lambda one: not one.stands):
+        beside = [other for version in one.versions for other in together[version]]
+        there = groups.setdefault(one.box.image_id, [])
+        near = [group for group in there if _is_theirs(group, one, beside)]
+        if near:
+            max(near, key=lambda group: overlap(group[0].box.after, one.box.after)).append(one)
+        else:
+            there.append([one])
+    rank = {one.box.person_id: i for i, one in enumerate(drawn)}
     out: dict[str, str] = {}
-    for i, row in enumerate(new):
-        others = [
-            other
-            for other in new[:i]
-            if other.image_id == row.image_id
-            and out[other.person_id] == other.person_id
-            and _answer(other) != _answer(row)
-            and overlap(other.after, row.after) >= SAME_PERSON
-        ]
-        best = max(others, key=lambda other: overlap(other.after, row.after), default=row)
-        out[row.person_id] = best.person_id
+    for group in (group for there in groups.values() for group in there):
+        names = sorted((one.box.person_id for one in group), key=rank.__getitem__)
+        out |= dict.fromkeys(names, names[0])
     return out
 
 
-def _answer(row: BoxRow) -> list[str]:
-    """The answer that a new person's id begins with: `IMAGE:PROJECT-ANNOTATION-REGION`."""
-    return row.person_id.removeprefix(f"{row.image_id}:").split("-", 2)[:2]
+def _is_theirs(group: Sequence[NewPerson], one: NewPerson, beside: Sequence[NewPerson]) -> bool:
+    """Whether a rectangle is of the person that a group is, and none of those `beside` it is closer."""
+    first, shared = group[0].box.after, overlap(group[0].box.after, one.box.after)
+    if shared < SAME_PERSON or any(member.versions & one.versions for member in group):
+        return False
+    return all(overlap(first, other.box.after) <= shared for other in beside)
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -26,8 +26,8 @@ class Snapshot:
     Attributes:
         datasets: the sources, people as labelled over the source's own skeleton.
         images: of all sources.
-        labels: people of all sources over the union skeleton, as labelled.
-        people: the same as reviewers left them, with the people that they found.
+        people: of all sources over the union skeleton, as reviewers left them, with those whom they found.
+        labels: the same rows as labelled; without a point where a reviewer found the person.
         said: all that reviewers said.
         proposals: the last round's, nobody's where there is none. Labels that the round hid are labels here, points by
             rule follow from the people as they stand, and no radius is smaller than the reviewers' own spread.
@@ -37,8 +37,8 @@ class Snapshot:
 
     datasets: tuple[Dataset, ...]
     images: Images
-    labels: People
     people: People
+    labels: People
     said: Reviewed
     proposals: Proposals
     round: int
@@ -54,13 +54,14 @@ def snapshot(project: Project) -> Snapshot:
     """
     skeleton = SKELETONS[project.settings.skeleton]
     datasets = sources.read_sources(project.settings.sources)
-    labels = People.concat([dataset.people.project(skeleton) for dataset in datasets])
     said = reviewed(project)
-    people = [
-        as_reviewed(dataset.people, source.name, dataset.images.image_id.tolist(), said).project(skeleton)
-        for dataset, source in zip(datasets, project.settings.sources, strict=True)
-    ]
-    now = People.concat(people)
+    people, as_labelled = [], []
+    for dataset, source in zip(datasets, project.settings.sources, strict=True):
+        theirs = as_reviewed(dataset.people, source.name, dataset.images.image_id.tolist(), said).project(skeleton)
+        found = theirs.take(slice(len(dataset.people), None)).hide([*skeleton.keypoints])
+        people.append(theirs)
+        as_labelled += [dataset.people.project(skeleton), found]
+    now, labels = People.concat(people), People.concat(as_labelled)
     number = last_round(project.folder)
     file = project.round_folder(number) / "proposals.parquet"
     proposals = Proposals.read_rows(file, skeleton) if number else Proposals.none(skeleton)
@@ -68,8 +69,8 @@ def snapshot(project: Project) -> Snapshot:
     return Snapshot(
         datasets=tuple(datasets),
         images=Images.concat([dataset.images for dataset in datasets]),
-        labels=labels,
         people=now,
+        labels=labels,
         said=said,
         proposals=with_floor(proposals, now, spread(now, said.decisions, rounds=0)),
         round=number,
@@ -86,7 +87,8 @@ def last_round(folder: Path) -> int:
 def unhidden(proposals: Proposals, labels: People) -> Proposals:
     """The same proposals with the kind that each keypoint has when no label is hidden.
 
-    A round made with `--hide` measures; whoever goes on working with it has all labels.
+    A round made with `--hide` measures; whoever goes on working with it has all labels. Nobody is proposed for who is
+    not there any more, since reviewers took back that they had found somebody.
     """
     row_of = {name: row for row, name in enumerate(labels.person_id)}
     known = np.array([name in row_of for name in proposals.person_id], dtype=bool)

@@ -76,12 +76,12 @@ def read_source(source: SourceSettings) -> Dataset:
         raise InputError(expected("the file that entered the project", "another content", str(path)))
     dataset = formats.read(path, Path(source.images), source.format, source=source.name)
     if source.only:
-        dataset = formats.restrict(dataset, _listed(Path(source.only)))
+        dataset = formats.restrict(dataset, listed(Path(source.only)))
     return dataset
 
 
-def _listed(path: Path) -> list[str]:
-    """The names in a file, one a line."""
+def listed(path: Path) -> list[str]:
+    """The names in a file, one a line; raises FormatError where it is no text."""
     try:
         lines = read_bytes(path, "a list of pictures").decode().splitlines()
     except UnicodeDecodeError as error:

@@ -29,10 +29,15 @@ def project(folder: Path, *given: tuple[Path, Path], proposed: bool = True, only
 
 def propose(folder: Path, datasets: list[Dataset], seed: int = 0) -> Proposals:
     """A first round of made-up proposals."""
-    people = People.concat([dataset.people.project(UNION_21) for dataset in datasets])
+    return write_round(folder, People.concat([dataset.people.project(UNION_21) for dataset in datasets]), seed=seed)
+
+
+def write_round(folder: Path, people: People, number: int = 1, seed: int = 0) -> Proposals:
+    """Made-up proposals for people as a round of a project."""
     proposals = rounds.with_rules(made(people, seed), people)
-    (folder / "rounds" / "001").mkdir(parents=True, exist_ok=True)
-    pq.write_table(proposals.rows(), folder / "rounds" / "001" / "proposals.parquet")
+    target = folder / "rounds" / f"{number:03d}"
+    target.mkdir(parents=True, exist_ok=True)
+    pq.write_table(proposals.rows(), target / "proposals.parquet")
     return proposals
 
 

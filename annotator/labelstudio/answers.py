@@ -26,7 +26,7 @@ from annotator.decisions import Decisions
 from annotator.derived import MIDPOINTS, head_from_rectangle
 from annotator.labelstudio.again import NEVER, Again
 from annotator.labelstudio.config import HEAD, HEAD_POINTS, V_OF, VISIBLE
-from annotator.labelstudio.regions import Drawn, Region, gather
+from annotator.labelstudio.regions import FLAT, Drawn, Region, gather
 from annotator.labelstudio.tasks import CONTROL, FIXED, LABEL, PROPOSAL, TRAP, Shown, ShownPerson, ShownPoint, percent
 from annotator.labelstudio.tasks import box_percent as shown_box
 from annotator.people import ORIGIN
@@ -150,7 +150,9 @@ def _person(
     owner = rectangle or person.person_id
     if (box := drawn.boxes.get(owner)) and not rectangle:
         moved = box.rotation or np.abs(box.xywh - shown_box(picture, person)).max() > SAME
-        if moved:
+        if moved and box.is_flat:
+            answer.problems.append(f"{owner}: {FLAT}; its box stays")
+        elif moved:
             after = tuple(picture.frame.box_xywh(box.corners, person.pixel_origin).tolist())
             answer.boxes.append(FoundBox(person.person_id, picture.image_id, person.box, after))
     elif not rectangle:

@@ -18,6 +18,7 @@ class Pushed:
         tasks: all of the round's.
         new: those that were not there before.
         people: asked about in them.
+        gone: chosen people who are not there any more, since the reviewers who had found them took that back.
         project, title, url: where they are.
     """
 
@@ -25,6 +26,7 @@ class Pushed:
     tasks: int
     new: int
     people: int
+    gone: int
     project: int
     title: str
     url: str
@@ -37,6 +39,7 @@ class Pushed:
         """The same for people."""
         return [
             f"round {self.round}: {self.people:,} people in {self.tasks:,} tasks, {self.new:,} of them new",
+            *([f"{self.gone:,} chosen people are gone: their reviewers took them back"] if self.gone else []),
             f"{self.title}: {self.url}",
         ]
 

@@ -20,6 +20,7 @@ MARGIN = 0.1
 # Sizes of one picture that are the same but for rounding.
 SAME_SHAPE = 0.01
 BOX, POINT = "rectanglelabels", "keypointlabels"
+FLAT = "expected a person's rectangle with an area, got none"
 VALUE_OF = {BOX: ("x", "y", "width", "height"), POINT: ("x", "y")}
 # Further results of a region that is understood by its main one, and what stands between regions.
 PASSED = ("relation",)
@@ -55,6 +56,11 @@ class Region:
         return self.kind == BOX and self.label == name
 
     @property
+    def is_flat(self) -> bool:
+        """Whether it has no area."""
+        return bool(self.xywh[2:].min() <= 0)
+
+    @property
     def xy(self) -> FloatArray:
         """(2,) percent."""
         return self.xywh[:2]
@@ -88,9 +94,12 @@ def gather(picture: Shown, result: Sequence[dict[str, Any]], keypoints: Sequence
         if region.is_a(PERSON) and region.id in ours:
             drawn.boxes[ours[region.id]] = region
         elif region.is_a(PERSON):
+            owner_of[region.id] = region.id
+            if region.is_flat:
+                drawn.problems.append(f"region {region.id}: {FLAT}; what hangs under it is left out, too")
+                continue
             drawn.new_people.append(region)
             drawn.boxes[region.id] = region
-            owner_of[region.id] = region.id
     rest = [region for region in regions if not region.is_a(PERSON)]
     loose = [region for region in rest if not _at_home(drawn, region, owner_of)]
     bounds = {person.person_id: box_percent(picture, person) for person in picture.people}

@@ -191,13 +191,13 @@ def disagreements(project: Project, client: Client) -> list[str]:
     """
     now = snapshot(project)
     open_ = settle(now.people, now.said.decisions).open
-    urls = _show(project, client, open_)
+    words = {(name, one.keypoint) for one in open_ for name in now.said.names_of(one.person_id)}
+    urls = _show(project, client, words)
     return [f"reviewers disagree on {len(open_):,} points: {', '.join(urls) or 'on another server'}"] if open_ else []
 
 
-def _show(project: Project, client: Client, open_: Sequence[Open]) -> list[str]:
-    """Addresses of the tabs with the tasks of these points, one a round."""
-    wanted = {(one.person_id, one.keypoint) for one in open_}
+def _show(project: Project, client: Client, wanted: set[tuple[str, str]]) -> list[str]:
+    """Addresses of the tabs with the tasks that decide these (person_id, keypoint), one a round."""
     urls = []
     for number, title in tasks.rounds_out(project):
         there = client.find_project(title)

@@ -78,8 +78,11 @@ def push(
     """
     with locked(project.round_folder(now.round) / ".push"):  # two at once would both find a key missing
         title = tasks.open_round(project, now.round, unlock=how.unlock)
+        asked = _asked(project, now.round)
         drawn = shown(now.people, now.proposals, selection, now.images, frame_of, round=now.round, unlock=how.unlock)
-        for some in _batches(drawn, how.batch):
+        # Somebody of a picture that has its task may be gone by now: without them it would get another key.
+        fresh = (picture for picture in drawn if not asked.issuperset(p.person_id for p in picture.people))
+        for some in _batches(fresh, how.batch):
             tasks.put_tasks(project, now.round, [(p.key, p.image_id, p.rank, p.to_json()) for p in some])
         there = find(project, client, now.round, title)
         if there is None:
@@ -90,9 +93,16 @@ def push(
             client.add_storage_local(there.id, storage)
         new = _import(project, client, there.id, now, how, progress)
         tasks.put_sent(project, row, _without_copies(client, there.id))
-    keys = tasks.keys_of(project, now.round)
-    asked = sum(len(_shown(project, key).people) for key in keys)
-    return Pushed(now.round, len(keys), new, asked, there.id, there.title, f"{client.url}/projects/{there.id}/data")
+    asked = _asked(project, now.round)
+    gone = len(set(selection.person_id) - asked)
+    total = len(tasks.keys_of(project, now.round))
+    url = f"{client.url}/projects/{there.id}/data"
+    return Pushed(now.round, total, new, len(asked), gone, there.id, there.title, url)
+
+
+def _asked(project: Project, number: int) -> set[str]:
+    """Whom the tasks of a round ask about."""
+    return {person.person_id for key in tasks.keys_of(project, number) for person in _shown(project, key).people}
 
 
 def _import(project: Project, client: Client, number: int, now: Snapshot, how: How, progress: Progress) -> int:

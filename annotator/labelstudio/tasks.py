@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from annotator.errors import TableError, expected
 from annotator.files import sha256
 from annotator.images import Images
 from annotator.labelstudio.config import CHOICE_OF, IMAGE, KEYPOINT, PERSON, V_OF, VISIBILITY, VISIBLE
@@ -112,7 +111,8 @@ def shown(
     """What is shown of each picture, in ranked order.
 
     Args:
-        people: labels as they stand; all of the pictures' people, chosen or not.
+        people: labels as they stand; all of the pictures' people, chosen or not. Who was chosen and is not among them
+            is passed over: reviewers took back that they had found somebody.
         proposals: the model's word; people without a row are shown with their labels alone.
         selection: whom to ask about, in which order and role.
         images: the pictures.
@@ -121,21 +121,19 @@ def shown(
         unlock: labels may be moved.
 
     Raises:
-        TableError: somebody is chosen who is not among the people.
         ImageError: a picture cannot be read.
     """
     proposals = to_write(proposals)
     unsure = np.nan_to_num(uncertainty(proposals))
     row_of = {name: row for row, name in enumerate(people.person_id)}
     said_of = {name: row for row, name in enumerate(proposals.person_id)}
-    if strangers := set(selection.person_id) - set(row_of):
-        raise TableError(expected("chosen people of the project", min(strangers), "Selection.person_id"))
     in_picture: dict[str, int] = {}
     for name in people.image_id:
         in_picture[name] = in_picture.get(name, 0) + 1
     chosen: dict[str, list[int]] = {}
     for i in np.argsort(selection.rank, kind="stable"):
-        chosen.setdefault(str(people.image_id[row_of[selection.person_id[i]]]), []).append(int(i))
+        if (row := row_of.get(selection.person_id[i])) is not None:
+            chosen.setdefault(str(people.image_id[row]), []).append(int(i))
     for image_id, entries in chosen.items():
         asked = []
         for i in entries:

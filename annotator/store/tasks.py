@@ -72,6 +72,21 @@ class BoxRow:
 
 
 @dataclass(frozen=True)
+class NewPerson:
+    """A person whom a reviewer drew.
+
+    Attributes:
+        box: their rectangle as it was drawn last.
+        versions: of the answer, all that have it.
+        stands: whether the last one has.
+    """
+
+    box: BoxRow
+    versions: frozenset[int]
+    stands: bool
+
+
+@dataclass(frozen=True)
 class TrapRow:
     """Whether a reviewer saw that a displaced proposal was wrong."""
 
@@ -267,12 +282,6 @@ def _first_said(db: sqlite3.Connection, review: Reviewed, made: Decisions) -> St
     return np.array([said.get(word, when) for word, when in zip(words, made.when, strict=True)], dtype=object)
 
 
-def first_seen(project: Project) -> dict[str, int]:
-    """Rank of each new person's first appearance, in any version of any answer: it never changes."""
-    rows = project.db.execute("SELECT person_id, MIN(id) FROM boxes WHERE before_x IS NULL GROUP BY person_id")
-    return {str(person): int(rank) for person, rank in rows}
-
-
 def _insert_box(db: sqlite3.Connection, answer: int, box: BoxRow) -> None:
     if box.before is None:
         # A person's digest is of the record it came with: here of who found it where.
@@ -307,6 +316,21 @@ def boxes(project: Project) -> list[BoxRow]:
         f" FROM boxes JOIN answers ON answers.id = answer WHERE {STANDING} ORDER BY answers.updated_at, boxes.id"
     )
     return [BoxRow(row[0], row[1], row[2], None if row[3] is None else row[3:7], row[7:]) for row in rows]
+
+
+def new_people(project: Project) -> list[NewPerson]:
+    """Everybody whom reviewers ever drew, in the order they were first read: it never changes."""
+    rows = project.db.execute(
+        "SELECT person_id, image_id, pixel_origin, x, y, width, height, answers.id,"
+        f" {STANDING} FROM boxes JOIN answers ON answers.id = answer WHERE before_x IS NULL"
+        " ORDER BY MIN(boxes.id) OVER (PARTITION BY person_id), answers.updated_at"
+    )
+    out: dict[str, NewPerson] = {}
+    for person, image, origin, x, y, width, height, version, stands in rows:
+        box = BoxRow(person, image, origin, None, (x, y, width, height))
+        before = out[person].versions if person in out else frozenset()
+        out[person] = NewPerson(box, before | {version}, bool(stands))
+    return list(out.values())
 
 
 def traps(project: Project) -> list[TrapRow]:

@@ -1,5 +1,6 @@
-"""One real Label Studio server for all tests of a session: started once, on loopback, with a home of its own.
+"""One real Label Studio server for all tests of a session, with a home of its own, and live help without a server.
 
+The server is started once, on loopback.
 Its environment is installed where `annotator label up` installs it (ANNOTATOR_LABEL_HOME, else the user's folder), so
 only the first session waits for that. A start takes five seconds, since an empty database lies ready there.
 """
@@ -12,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from annotator.labelstudio import environment, server
+from annotator.labelstudio import backend, environment, server
 from annotator.labelstudio.client import Client
+from annotator.labelstudio.live import Live
 from annotator.labelstudio.retrying import Pauses
+from annotator.labelstudio.tasks import Shown
+from tests import networks
+from tests.labelstudio.clicking import made, shown_in
 
 pytest.importorskip("label_studio_sdk", reason="needs the label extra")
 PASSWORD = "a password for tests"
@@ -64,3 +69,34 @@ def personal_token(label_home: Path) -> str:
     """A personal access token of the reviewer, who may have one at a time."""
     with server.connect(home=label_home) as opened:
         return str(opened.request("POST", "api/token/", {})["token"])
+
+
+@pytest.fixture(scope="session")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Card of a student that takes known points."""
+    return networks.prompted_student(tmp_path_factory.mktemp("prompted"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, prompted: Path) -> Path:
+    """A project of one picture with four people, and that student's proposals."""
+    return made(tmp_path, prompted)
+
+
+@pytest.fixture
+def picture(folder: Path) -> Shown:
+    """That picture as pushed."""
+    return shown_in(folder)
+
+
+@pytest.fixture
+def live(folder: Path, prompted: Path, picture: Shown) -> Live:
+    """Live help for it."""
+    return Live.open(folder, str(prompted))
+
+
+@pytest.fixture
+def url(live: Live) -> Iterator[str]:
+    """Where that answers."""
+    with backend.serving(live, 0) as address:
+        yield address

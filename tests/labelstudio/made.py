@@ -87,6 +87,21 @@ def submitted(picture: Shown) -> Result:
     return [{**entry, "origin": "prediction"} for entry in json.loads(json.dumps(result))]
 
 
+# Four people in two pictures, for the tests that need no others; and a label of the first one.
+PEOPLE, PROPOSALS = coco_like(4, seed=3)
+LABEL = next(name for k, name in enumerate(NAMES) if PEOPLE.v[0, k] == 2)
+
+
+def picture_of(roles: str = "", trap: tuple[str, float, float] = ("pelvis", 30, -40), **more: Any) -> Shown:
+    """The first picture of those, two people."""
+    return pictures(PEOPLE, PROPOSALS, selection(PEOPLE, roles, trap), **more)[0]
+
+
+def box_id(picture: Shown, person: int) -> str:
+    """Id of a person's rectangle."""
+    return region_id(picture.round, picture.people[person].person_id)
+
+
 def answer(picture: Shown, result: Result) -> Answer:
     """The answer that a result makes."""
     return read(picture, result, NAMES, "new")

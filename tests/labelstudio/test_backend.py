@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from annotator.labelstudio.tasks import Shown, region_id
 from annotator.people import ORIGINS
 from annotator.store import tasks
 from annotator.store.project import Project
-from tests import networks, projects, scenes
+from tests import projects, scenes
 from tests.labelstudio.clicking import (
     CONFIG,
     WHO,
@@ -34,38 +33,10 @@ from tests.labelstudio.clicking import (
     click,
     made,
     places,
-    shown_in,
     told,
 )
 from tests.labelstudio.made import submitted
 from tests.labelstudio.working import push, submit, tasks_in
-
-
-@pytest.fixture(scope="module")
-def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Card of a student that takes known points."""
-    return networks.prompted_student(tmp_path_factory.mktemp("prompted"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, prompted: Path) -> Path:
-    return made(tmp_path, prompted)
-
-
-@pytest.fixture
-def picture(folder: Path) -> Shown:
-    return shown_in(folder)
-
-
-@pytest.fixture
-def live(folder: Path, prompted: Path, picture: Shown) -> Live:
-    return Live.open(folder, str(prompted))
-
-
-@pytest.fixture
-def url(live: Live) -> Iterator[str]:
-    with backend.serving(live, 0) as address:
-        yield address
 
 
 def test_the_protocol_is_answered(url: str, live: Live) -> None:

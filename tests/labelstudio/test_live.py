@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from annotator.labelstudio.answers import Answer, read
 from annotator.labelstudio.live import Live
 from annotator.labelstudio.tasks import Shown, region_id, task
 from annotator.store.project import Project
-from tests import networks
 from tests.labelstudio.clicking import (
     WHO,
     accepted,
@@ -27,33 +25,6 @@ from tests.labelstudio.clicking import (
     told,
 )
 from tests.labelstudio.made import NAMES, drawn, submitted
-
-
-@pytest.fixture(scope="module")
-def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Card of a student that takes known points."""
-    return networks.prompted_student(tmp_path_factory.mktemp("prompted"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, prompted: Path) -> Path:
-    return made(tmp_path, prompted)
-
-
-@pytest.fixture
-def picture(folder: Path) -> Shown:
-    return shown_in(folder)
-
-
-@pytest.fixture
-def live(folder: Path, prompted: Path, picture: Shown) -> Live:
-    return Live.open(folder, str(prompted))
-
-
-@pytest.fixture
-def url(live: Live) -> Iterator[str]:
-    with backend.serving(live, 0) as address:
-        yield address
 
 
 def test_without_a_click_the_answer_is_what_was_pushed(url: str, picture: Shown) -> None:

@@ -20,7 +20,6 @@ from annotator.labelstudio import reviewers, server
 from annotator.labelstudio.client import Client
 from annotator.people import People
 from annotator.proposals import Proposals
-from annotator.reviewed import joined, overlap
 from annotator.skeletons import UNION_21
 from annotator.snapshot import snapshot
 from annotator.spread import spread, with_floor
@@ -160,22 +159,6 @@ def test_status_prints_reviewers_spread_and_disagreements(
 BOX = (10.0, 20.0, 40.0, 60.0)
 
 
-@pytest.mark.parametrize(
-    ("second", "answer_", "same"),
-    [((12.0, 20.0, 40.0, 60.0), "1-2", True), ((60.0, 20.0, 40.0, 60.0), "1-2", False),
-     ((12.0, 20.0, 40.0, 60.0), "1-1", False)],
-    ids=["drawn by both", "somebody else", "two in one answer"],
-)  # fmt: skip
-def test_a_person_whom_several_reviewers_drew_is_one_person(second: Any, answer_: str, same: bool) -> None:
-    rows = [BoxRow("coco:1:1-1-a", "coco:1", 0, None, BOX), BoxRow(f"coco:1:{answer_}-b-c", "coco:1", 0, None, second)]
-    assert joined(rows) == {"coco:1:1-1-a": "coco:1:1-1-a", f"coco:1:{answer_}-b-c": rows[0 if same else 1].person_id}
-
-
-def test_overlap_is_intersection_over_union() -> None:
-    assert overlap(BOX, (30.0, 20.0, 40.0, 60.0)) == pytest.approx(20 / 60)  # half of each, of one and a half
-    assert overlap(BOX, (200.0, 0.0, 1.0, 1.0)) == 0
-
-
 def found(folder: Path, image_id: str, pixel_origin: int, known: str) -> None:
     """Ann and Bob drew the same new person and placed its nose, and Ann moved a known person's box."""
     for number, (who, x) in enumerate([("Ann", 30.0), ("Bob", 31.0)], 1):
@@ -191,7 +174,7 @@ def test_new_people_and_moved_boxes_are_exported(folder: Path, tmp_path: Path) -
     with Project.open(folder) as project:
         now = snapshot(project)
     assert now.people.person_id[-1] == "coco:139:1-1-r"
-    assert (len(now.people), len(now.labels)) == (13, 12)
+    assert (len(now.people), len(now.labels)) == (13, 13)
     export(folder, tmp_path / "out.json", points="human")
     document = json.loads((tmp_path / "out.json").read_text())
     by_id = {a["annotator"]["person_id"]: a for a in document["annotations"]}

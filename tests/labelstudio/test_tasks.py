@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.errors import TableError
 from annotator.labelstudio.frame import Frame
-from annotator.labelstudio.tasks import Shown, region_id, shown, task
+from annotator.labelstudio.tasks import Shown, region_id, task
 from annotator.people import ORIGIN
 from annotator.proposals import uncertainty
 from annotator.skeletons import UNION_21
-from tests.labelstudio.made import ADDED, coco_like, images_of, pictures, regions, selection, submitted
+from tests.labelstudio.made import ADDED, coco_like, pictures, regions, selection, submitted
 
 PEOPLE, PROPOSALS = coco_like(6)
 
@@ -154,11 +153,12 @@ def test_others_in_the_picture_are_counted_for_the_reviewer() -> None:
     )
 
 
-def test_somebody_who_is_not_in_the_project_is_refused() -> None:
-    people, proposals = coco_like(2)
-    chosen = selection(coco_like(3)[0])
-    with pytest.raises(TableError, match=r"Selection.person_id: expected chosen people of the project, got made:2"):
-        list(shown(people, proposals, chosen, images_of(people), lambda _: Frame(1, 1), round=1))
+def test_who_was_chosen_and_is_gone_is_passed_over() -> None:
+    people, proposals = coco_like(4)
+    chosen = selection(people.take([0, 1, 3]))  # of the second picture, somebody a reviewer had found
+    left = pictures(people.take([1, 2]), proposals, chosen)
+    assert [[person.person_id for person in picture.people] for picture in left] == [["made:1"]]
+    assert left[0].rank == 2
 
 
 def test_what_was_shown_comes_back_from_its_text_to_the_last_bit() -> None:

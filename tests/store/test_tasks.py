@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from annotator.errors import InputError
-from annotator.reviewed import reviewed
 from annotator.store import tasks
 from annotator.store.project import Project
 from annotator.store.tasks import BoxRow, Reviewed, TrapRow
@@ -117,26 +116,6 @@ def test_decisions_come_in_the_order_they_were_made_whenever_they_were_read(proj
     at(project, 5, MOVED, annotation=8)
     at(project, 4, NOSE)
     assert [when[14:16] for when in project.decisions().when] == ["04", "05"]
-
-
-def test_a_new_persons_rank_does_not_change_when_its_answer_is_updated(project: Project) -> None:
-    for minute, annotation in ((1, 7), (2, 8), (3, 7)):
-        box = BoxRow(f"made:0:1-{annotation}-b", "made:0", 0, None, (1.0, 2.0, 30.0, 40.0))
-        tasks.put_answer(project, version(project, minute, annotation), decisions(), [], [box])
-    assert [row.person_id for row in tasks.boxes(project)] == ["made:0:1-8-b", "made:0:1-7-b"]
-    assert sorted(tasks.first_seen(project), key=tasks.first_seen(project).__getitem__) == [
-        "made:0:1-7-b",
-        "made:0:1-8-b",
-    ]
-    assert [row.person_id for row in reviewed(project).new] == ["made:0:1-7-b"]
-
-
-def test_a_moved_box_of_a_new_person_is_theirs(project: Project) -> None:
-    box = BoxRow("made:0:1-7-b", "made:0", 0, None, (1.0, 2.0, 30.0, 40.0))
-    tight = replace(box, before=box.after, after=(2.0, 3.0, 20.0, 30.0))
-    tasks.put_answer(project, version(project, 1), decisions(), [], [box])
-    tasks.put_answer(project, version(project, 2, annotation=8), decisions(), [], [tight])
-    assert [row.after for row in reviewed(project).new] == [tight.after]
 
 
 def test_answers_of_other_annotations_and_other_servers_stand_beside_each_other(project: Project) -> None:
