@@ -22,9 +22,16 @@ def read(path: Path, what: str, model: type[M]) -> M:
         StorageError: it cannot be read.
     """
     try:
-        return model.model_validate(tomllib.loads(read_bytes(path, what).decode()))
+        values = tomllib.loads(read_bytes(path, what).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError(expected(f"{what} in TOML", error, str(path))) from error
+    return checked(values, path, model)
+
+
+def checked(values: dict[str, Any], path: Path, model: type[M]) -> M:
+    """Values of a file as a model; raises FormatError where a field is missing, unknown or of the wrong kind."""
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         first: dict[str, Any] = dict(error.errors()[0])
         where = f"{path}: {'.'.join(map(str, first['loc']))}"

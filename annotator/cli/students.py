@@ -57,10 +57,14 @@ def add(
     """Add a network: a card with its weights, an MMPose model, or a known teacher that is downloaded."""
     from annotator.cli._progress import bar
     from annotator.errors import UsageError, expected
-    from annotator.students import adding
+    from annotator.skeletons import UNION_21
+    from annotator.students import adding, registry
 
     if mmpose != (checkpoint is not None):
         raise UsageError(expected("a checkpoint exactly with --mmpose", "otherwise", "students add"))
     with bar("downloading", "bytes") as progress:
         card = adding.add_mmpose(what, checkpoint) if checkpoint else adding.add(what, progress)
     print(f"{card.name}: {len(card.keypoints)} keypoints, ready for --student {card.name}")
+    if others := registry.left_out(card, UNION_21):
+        taken = len(card.keypoints) - len(others)
+        print(f"{taken} of them are {UNION_21.name}'s; never proposed: {', '.join(others)}")

@@ -59,8 +59,7 @@ class PoseModel:
                 _spread_out(word.pack()[rows], net.skeleton.columns_of(self.skeleton))
                 for net, word in zip(self.networks, words, strict=True)
             ]
-            trusts = [net.card.by_keypoint(net.card.trust) for net in self.networks]
-            trust = np.array([[known.get(k, 1.0) for k in self.skeleton.keypoints] for known in trusts])
+            trust = np.array([net.card.trust_over(self.skeleton) for net in self.networks])
             word, apart = fuse(np.stack(packs), trust, people.scale_px())
         return _proposals(self, people, Readout.unpack(word), apart), unreadable
 

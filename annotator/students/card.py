@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -90,6 +91,7 @@ class Card(_Part):
         file: the ONNX file, relative to the card, or to ANNOTATOR_TEACHERS.
         dataset: whose keypoint definitions `keypoints` uses (see `skeletons.resolve`).
         keypoints: names in the order of the output, as that dataset spells them.
+        definitions: what keypoints mean that are another dataset's, in a union of several.
         keypoint_offset_px: known bias of the network in crop pixels per keypoint, added after decoding.
         trust: weight of a keypoint when several networks are fused, 1 where it is not named.
         flip_test: whether the mirror image is run too.
@@ -104,6 +106,7 @@ class Card(_Part):
     file: str
     dataset: str
     keypoints: Annotated[tuple[str, ...], Field(min_length=1)]
+    definitions: dict[str, str] | None = None
     input: Input
     crop: Crop = Crop()
     output: Annotated[Heatmap | SimCC, Field(discriminator="kind")]
@@ -140,11 +143,18 @@ class Card(_Part):
     @property
     def skeleton(self) -> Skeleton:
         """The network's own keypoints."""
-        return make(self.dataset, self.keypoints)
+        made, own = make(self.dataset, self.keypoints), self.definitions or {}
+        pairs = zip(made.keypoints, made.definitions, strict=True)
+        return replace(made, definitions=tuple(own.get(name, definition) for name, definition in pairs))
 
     def by_keypoint(self, values: Mapping[str, T]) -> dict[str, T]:
         """`trust` or `keypoint_offset_px` by the skeleton's names, whatever spelling the card uses."""
         return {resolve(self.dataset, name)[0]: value for name, value in values.items()}
+
+    def trust_over(self, skeleton: Skeleton) -> list[float]:
+        """`trust` for every keypoint of a skeleton, 1 where the card says nothing."""
+        known = self.by_keypoint(self.trust)
+        return [known.get(name, 1.0) for name in skeleton.keypoints]
 
 
 def load(path: Path) -> Card:
@@ -158,8 +168,8 @@ def load(path: Path) -> Card:
         known = card.skeleton.keypoints
     except SkeletonError as error:
         raise FormatError(expected("distinct keypoints", list(card.keypoints), f"{path}: keypoints")) from error
-    for field in ("keypoint_offset_px", "trust"):
-        for name in getattr(card, field):
+    for field in ("definitions", "keypoint_offset_px", "trust"):
+        for name in getattr(card, field) or {}:
             if resolve(card.dataset, name)[0] not in known:
                 raise FormatError(expected("one of the card's keypoints", repr(name), f"{path}: {field}"))
     return card

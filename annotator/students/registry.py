@@ -105,3 +105,14 @@ def resolve(name: str, skeleton: Skeleton, project: Path | None = None) -> PoseM
 def _shared(net: OnnxModel, skeleton: Skeleton) -> list[str]:
     columns = net.skeleton.columns_of(skeleton)
     return [keypoint for keypoint, column in zip(skeleton.keypoints, columns, strict=True) if column >= 0]
+
+
+def left_out(card: Card, skeleton: Skeleton) -> list[str]:
+    """A network's keypoints that are none of a skeleton's, each with what it means where its name does not say it."""
+    own = card.skeleton
+    taken = set(own.columns_of(skeleton).tolist())
+    return [
+        name if meaning == name.replace("_", " ") else f"{name} ({meaning})"
+        for k, (name, meaning) in enumerate(zip(own.keypoints, own.definitions, strict=True))
+        if k not in taken
+    ]

@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from annotator.errors import FormatError
-from annotator.skeletons import UNION_21
+from annotator.skeletons import HALPE_26, UNION_21
 from annotator.students import card
 from annotator.students.card import Heatmap
 from tests.conftest import ROOT
@@ -92,6 +92,7 @@ def test_what_a_card_leaves_out_has_defaults(tmp_path: Path) -> None:
         ({"output.flip_shift": 1.5}, "output.heatmap.flip_shift: expected less than or equal to 1, got 1.5"),
         ({"output": SIMCC | {"split": 1.5}}, "output.simcc.split: expected a valid integer"),
         ({"trust.left_hip": -1.0}, "trust.left_hip: expected greater than or equal to 0, got -1.0"),
+        ({"definitions.nose": "a red one"}, "definitions: expected one of the card's keypoints, got 'nose'"),
         ({"trust.nose": 0.5}, "trust: expected one of the card's keypoints, got 'nose'"),
         ({"keypoint_offset_px.nose": [0.0, 1.0]}, "keypoint_offset_px: expected one of the card's keypoints, got"),
         ({"keypoints": ["neck", "neck"]}, "keypoints: expected distinct keypoints, got ['neck', 'neck']"),
@@ -139,6 +140,14 @@ def test_a_folder_and_a_missing_file_are_no_cards(tmp_path: Path) -> None:
 def test_trust_and_offsets_take_the_datasets_own_spelling(tmp_path: Path) -> None:
     loaded = card.load(written(tmp_path / "mine.toml", {"trust.head_top": 0.5, "trust.neck": 0.25}))
     assert loaded.by_keypoint(loaded.trust) == {"crown": 0.5, "neck": 0.25}  # LSP's head_top is our crown
+
+
+def test_a_keypoint_of_another_dataset_keeps_its_meaning(tmp_path: Path) -> None:
+    crown = HALPE_26.definitions[HALPE_26.index("head")]
+    plain = {"dataset": "mine", "keypoints": ["head", "left_hip"]}
+    skeleton = card.load(written(tmp_path / "mine.toml", plain | {"definitions.head": crown})).skeleton
+    assert skeleton.columns_of(HALPE_26)[HALPE_26.indices(["head", "left_hip", "nose"])].tolist() == [0, 1, -1]
+    assert card.load(written(tmp_path / "b.toml", plain)).skeleton.columns_of(HALPE_26)[HALPE_26.index("head")] == -1
 
 
 def test_weights_are_those_the_card_names(tmp_path: Path) -> None:
