@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,14 @@ class Part:
         name: e.g. `coco`.
         images, people: its tables, people over any skeleton; what the union lacks is left out.
         label_weight: how far its labels are trusted, 1 for a careful dataset.
+        problems: what its file holds that could not be read.
     """
 
     name: str
     images: Images
     people: People
     label_weight: float = 1.0
+    problems: tuple[Problem, ...] = ()
 
 
 def write_set(
@@ -61,10 +63,12 @@ def write_set(
     skeleton: Skeleton,
     cache: Cache,
     progress: Callable[[int], None] = lambda _: None,
+    beta: Mapping[str, float] | None = None,
 ) -> tuple[int, int]:
     """Write a training set that `models.dataset.PeopleSet` reads; returns how many people are in it, and how many not.
 
-    People whose picture cannot be read are left out, and `problems.jsonl` beside the set says which and why.
+    People whose picture cannot be read are left out, and `problems.jsonl` beside the set says which and why; the parts'
+    own problems come first in it.
 
     Teachers run once per person (what `cache` holds is not run again). Of each word is kept: up to two peaks in picture
     pixels with their shares, a score, and a width from how far the mirror image's word was away.
@@ -76,13 +80,14 @@ def write_set(
         skeleton: the student's keypoints.
         cache: predictions made before.
         progress: called with the number of people done since the last call.
+        beta: weight of each teacher's loss by its name, for recipes that leave it to the set.
 
     Raises:
         TableError: nobody to train on.
     """
     columns: list[dict[str, FloatArray]] = []
     offsets = [0]
-    problems: list[Problem] = []
+    problems = [problem for part in parts for problem in part.problems]
     left_out = 0
     with atomic_path(folder / "crops.bin") as temporary, temporary.open("wb") as crops:
         for index, part in enumerate(parts):
@@ -108,16 +113,24 @@ def write_set(
         np.savez_compressed(file, offset=np.array(offsets, dtype=np.int64), **arrays)  # type: ignore[arg-type]
     write_problems(folder / "problems.jsonl", problems)
     people_of = [int((arrays["dataset"] == index).sum()) for index in range(len(parts))]
-    write_json(folder / "set.json", _names(parts, people_of, teachers, skeleton))
+    write_json(folder / "set.json", _names(parts, people_of, teachers, skeleton, beta or {}))
     return len(arrays["dataset"]), left_out
 
 
 def _names(
-    parts: Sequence[Part], people_of: list[int], teachers: Sequence[OnnxModel], skeleton: Skeleton
+    parts: Sequence[Part],
+    people_of: list[int],
+    teachers: Sequence[OnnxModel],
+    skeleton: Skeleton,
+    beta: Mapping[str, float],
 ) -> dict[str, Any]:
     """What `set.json` says."""
+    taught: list[dict[str, Any]] = [
+        {"name": net.card.name, "sha256": net.digest, "trust": net.card.trust_over(skeleton)} for net in teachers
+    ]
     return {
         "version": VERSION,
+        "skeleton": skeleton.name,
         "keypoints": list(skeleton.keypoints),
         "definitions": list(skeleton.definitions),
         "oks_sigmas": list(skeleton.oks_sigmas),
@@ -127,7 +140,7 @@ def _names(
         "datasets": [part.name for part in parts],
         "label_weight": [part.label_weight for part in parts],
         "people": people_of,
-        "teachers": [{"name": net.card.name, "sha256": net.digest} for net in teachers],
+        "teachers": [one | ({"beta": beta[one["name"]]} if one["name"] in beta else {}) for one in taught],
     }
 
 
@@ -182,18 +195,30 @@ def _columns(
         "v": np.where(trains, people.v, 0).astype(np.uint8),
         "scale_px": people.scale_px().astype(np.float32),
     }
+    return out | mixtures(words, teachers, skeleton, people.pixel_origin)
+
+
+def mixtures(
+    words: Sequence[Readout], teachers: Sequence[OnnxModel], skeleton: Skeleton, pixel_origin: NDArray[Any]
+) -> dict[str, Any]:
+    """Teachers' words in picture pixels as a set keeps them, (N, teachers, K, ...) over the skeleton.
+
+    Of each word up to two peaks in pixel indices (`teacher_xy`), their shares, a score, and a width.
+    """
+    origin = pixel_origin[:, None, None, None].astype(np.float64)
     kept: dict[str, list[FloatArray]] = {"xy": [], "share": [], "score": [], "sigma": []}
     for net, word in zip(teachers, words, strict=True):
         k = net.skeleton.columns_of(skeleton)
         known = k >= 0
-        xy = np.stack([word.xy, word.second_xy], axis=2)[:, k] - origin[..., None]
+        xy = np.stack([word.xy, word.second_xy], axis=2)[:, k] - origin
         kept["xy"].append(np.where(known[:, None, None], xy, np.nan))
         shares = np.stack([1 - word.second_share, word.second_share], axis=2)[:, k]
         kept["share"].append(np.where(known[:, None], shares, 0))
         kept["score"].append(np.where(known, word.score[:, k], 0))
         kept["sigma"].append(np.where(known, np.nan_to_num(word.flip[:, k]) / 2, 0))
+    out = {}
     for name, columns in kept.items():
-        shape = (n, 0, len(skeleton), *{"xy": (2, 2), "share": (2,)}.get(name, ()))
+        shape = (len(pixel_origin), 0, len(skeleton), *{"xy": (2, 2), "share": (2,)}.get(name, ()))
         stacked = np.stack(columns, axis=1) if columns else np.zeros(shape)
         out[f"teacher_{name}"] = stacked.astype(np.float32)
     return out

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
+from annotator.skeletons import resolve
 from models import onnx_file
 from models.network import UnionPose
 from models.preprocess import MEAN, STD
+from models.resize import BESIDE
 
 # Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
 TOLERANCE = {False: 1e-3, True: 0.1}
@@ -31,21 +33,32 @@ PROMPTS = ("prompt_xy", "prompt_given")
 TERMS = "research only: trained on COCO, MPII, LSP and LSP extended photographs, whose terms allow research"
 
 
-def load(weights: Path) -> tuple[UnionPose, dict[str, Any]]:
+def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[str, Any]]:
     """The network of a `weights.pth`, and what is saved beside its weights.
 
-    The coarse map that helps training is left out.
+    Args:
+        weights: the file.
+        prompt: whether with prompts, untrained ones where it has none; by default as it has them. Without prompts the
+            coarse map that helps training is left out.
+
+    Raises:
+        InputError: no such file, or prompts for a network that was trained without a coarse map.
     """
     if not weights.is_file():
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
-    prompt = "prompts.known" in saved["state_dict"]
+    state = saved["state_dict"]
+    if prompt is None:
+        prompt = any(name.startswith("prompts.") for name in state)
+    if prompt and not any(name.startswith("locator.") for name in state):
+        raise InputError(expected("a student that was trained with a coarse map (locate > 0)", "one without",
+                                  str(weights)))  # fmt: skip
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
     model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
-    state = {k: v for k, v in saved["state_dict"].items() if not k.startswith("locator.")}
-    # Prompts that were never trained to lead start at nothing, as in training.
-    fresh = {k: v for k, v in model.state_dict().items() if k.startswith("prompts.")} if prompt else {}
-    model.load_state_dict(fresh | state)
+    own = model.state_dict()
+    fresh = {name: value for name, value in own.items() if name.startswith(("prompts.", "head.own"))}
+    kept = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}
+    model.load_state_dict(fresh | kept)
     return model.eval(), saved
 
 
@@ -78,7 +91,7 @@ def export(
         if apart > TOLERANCE[half]:
             raise InputError(expected("the network's own output", f"one {apart:.2g} away", str(path)))
     card = {
-        "name": name, "role": "student", "file": path.name, "dataset": "union21", "keypoints": saved["keypoints"],
+        "name": name, "role": "student", "file": path.name, **keypoints(saved),
         "default": default, "sha256": file_sha256(path),
         "data": data or trained_on(manifest), "terms": terms, "recipe": describe(manifest),
         "input": {"name": "image", "size_hw": list(saved["size_hw"]), "mean": list(MEAN), "std": list(STD), "batch": 2},
@@ -91,12 +104,27 @@ def export(
     return out / f"{name}.toml"
 
 
+def keypoints(saved: dict[str, Any]) -> dict[str, Any]:
+    """The card's fields about keypoints: the union's name, theirs, and what the names alone do not say.
+
+    >>> keypoints({"keypoints": ["nose"]})
+    {'dataset': 'union21', 'keypoints': ['nose']}
+    >>> saved = {"skeleton": "mine", "keypoints": ["neck", "pelvis"]}
+    >>> keypoints(saved | {"definitions": ["clicked, the base of the neck", "midpoint of the hips"]})["definitions"]
+    {'neck': 'clicked, the base of the neck'}
+    """
+    dataset, names = saved.get("skeleton", "union21"), saved["keypoints"]
+    meant = dict(zip(names, saved.get("definitions", ()), strict=False))
+    own = {name: what for name, what in meant.items() if resolve(dataset, name)[1] != what}
+    return {"dataset": dataset, "keypoints": names} | ({"definitions": own} if own else {})
+
+
 def _examples(model: UnionPose, size_hw: tuple[int, int]) -> dict[str, Tensor]:
     """Prompts for two people, half of them given; none for a network that takes none."""
     if model.prompts is None:
         return {}
     chance = torch.Generator().manual_seed(1)
-    k = len(model.prompts.known)
+    k = len(model.prompts.floor)
     xy = torch.rand(2, k, 2, generator=chance) * torch.tensor([size_hw[1], size_hw[0]])
     return dict(zip(PROMPTS, (xy, (torch.rand(2, k, generator=chance) < 0.5).float()), strict=True))
 

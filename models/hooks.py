@@ -1,4 +1,4 @@
-"""What mmengine's Runner does not bring: the step of the augmentation, a progress line, the evaluator."""
+"""What mmengine's Runner does not bring: the step of the augmentation, progress and metrics, the evaluator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine import dist
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -17,6 +18,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from annotator.students import crop, simcc
+from models import curves, record
 
 
 def bare(runner: Runner) -> nn.Module:
@@ -47,19 +49,26 @@ class HastenHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """After the checkpoint is loaded."""
-        network = bare(runner)
-        # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
-        network.backbone.to(memory_format=torch.channels_last)
-        if getattr(network.backbone, "frozen", 0) and next(network.parameters()).device.type == "cpu":
-            network.backbone.hasten(self.size_hw, Path(runner.work_dir) / f"frozen-{runner.rank}.onnx")
-        elif self.compiled:
-            # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
-            network.backbone.compile()
+        path = Path(runner.work_dir) / f"frozen-{runner.rank}.onnx"
+        hasten(bare(runner), self.size_hw, path, compiled=self.compiled)
+
+
+def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled: bool) -> None:
+    """As `HastenHook`; frozen stages are kept in `path` as ONNX."""
+    # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
+    network.backbone.to(memory_format=torch.channels_last)
+    if getattr(network.backbone, "frozen", 0) and next(network.parameters()).device.type == "cpu":
+        network.backbone.hasten(tuple(size_hw), path)
+    elif compiled:
+        # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
+        network.backbone.compile()
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
     """One line of JSON after `progress `: step, loss and its parts, images a second, seconds to go.
+
+    The run's folder keeps the same lines, and the checks, in `metrics.jsonl`, and their curves.
 
     Args:
         interval: steps between lines; the end of an epoch has one too.
@@ -69,12 +78,17 @@ class ProgressHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock."""
+        """Forget what will be done again, make up for a check that a kill prevented, and start the clock."""
+        self.metrics = Path(runner.work_dir) / record.METRICS
+        if runner.rank == 0:
+            record.cut(self.metrics, runner.iter)
+        if self._lacks_check(runner):
+            runner.val_loop.run()
         self.began, self.first, self.seen, self.sums = time.monotonic(), runner.iter, 0, {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add up, and print every `interval` steps and at the end of an epoch."""
-        self.seen += len(data_batch["row"])
+        self.seen += len(data_batch["row"]) * runner.world_size
         for name, value in outputs.items():
             self.sums.setdefault(name, []).append(float(value.detach()))
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
@@ -92,6 +106,31 @@ class ProgressHook(Hook):
         self.sums = {}
         if runner.rank == 0:
             print("progress " + json.dumps(line), flush=True)
+            record.append(self.metrics, line)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Keep what the check found."""
+        if runner.rank == 0:
+            record.append(self.metrics, {"epoch": runner.epoch, "step": runner.iter} | (metrics or {}))
+            curves.draw(self.metrics.parent)
+
+    def after_train(self, runner: Runner) -> None:
+        """The curves of the whole run."""
+        if runner.rank == 0 and record.rows(self.metrics):
+            curves.draw(self.metrics.parent)
+
+    def _lacks_check(self, runner: Runner) -> bool:
+        """Whether the last epoch ended with a checkpoint, but not with the check that was due."""
+        loop = runner.train_loop
+        due = (
+            runner.val_loop is not None
+            and runner.epoch
+            and (runner.epoch % loop.val_interval == 0 or runner.epoch == loop.max_epochs)
+        )
+        # All processes check together or none does; the first one's file counts.
+        lacks = [bool(due and runner.epoch not in {row["epoch"] for row in record.checks(self.metrics)})]
+        dist.broadcast_object_list(lacks)
+        return lacks[0]
 
 
 @METRICS.register_module()

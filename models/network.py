@@ -1,6 +1,6 @@
 """The unified student: RTMPose (backbone, RTMCC head) over the union skeleton, built from MMPose's parts.
 
-RTMPose: Jiang et al., arXiv 2303.07399. `UnionPose` joins a backbone, the head with its prompts and the paper's loss.
+RTMPose: Jiang et al., arXiv 2303.07399. `UnionPose` joins a backbone, the head, prompts and the paper's loss.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmpose.models.backbones.cspnext import CSPNeXt  # noqa: E402
 from mmpose.models.heads.coord_cls_heads.rtmcc_head import RTMCCHead  # noqa: E402
 
 from models import lite, losses  # noqa: E402
-from models.prompts import Prompts, split_given  # noqa: E402
+from models.prompts import Prompts  # noqa: E402
 
 STRIDE = 32
 FORMS = ("simcc", "squared")
@@ -32,7 +32,7 @@ HIDDEN = 256
 
 
 class Locator(nn.Module):
-    """A coarse map a keypoint from the last two stages, at a cell of 8 pixels; used in training only.
+    """A coarse map a keypoint from the last two stages, at a cell of 8 pixels; for training, and for prompts.
 
     RTMPose starts from a backbone that was trained on heatmaps, since from nothing the head's distributions stay at the
     mean pose for long. This trains both at once: the map tells the backbone where things are from the first step.
@@ -69,7 +69,7 @@ def backbone(size: str, frozen: int = 0) -> tuple[nn.Module, tuple[int, int]]:
 
 
 class Head(RTMCCHead):
-    """RTMPose's head, with room for prompts beside its tokens."""
+    """RTMPose's head in two steps, with a learned vector of each keypoint's own beside its token."""
 
     def __init__(self, channels: int, keypoints: int, size_wh: tuple[int, int], split: float) -> None:
         super().__init__(
@@ -80,10 +80,11 @@ class Head(RTMCCHead):
             gau_cfg={"hidden_dims": HIDDEN, "s": 128, "expansion_factor": 2, "dropout_rate": 0.0, "drop_path": 0.0,
                      "act_fn": "SiLU", "use_rel_bias": False, "pos_enc": False},
         )  # fmt: skip
+        self.own = nn.Parameter(torch.zeros(keypoints, HIDDEN))
 
     def tokens(self, features: Tensor) -> Tensor:
         """One token a keypoint, (N, K, HIDDEN), from features at stride 32."""
-        return self.mlp(self.final_layer(features).flatten(2))
+        return self.mlp(self.final_layer(features).flatten(2)) + self.own
 
     def axes(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens, looked at together -> raw distributions (N, K, W * split) and (N, K, H * split)."""
@@ -102,7 +103,7 @@ class UnionPose(BaseModel):
         alpha, beta: weights of eq. 8, beta by teacher name.
         form: `simcc` (KL, RTMPose's own) or `squared` (eq. 6 as written) for the labels.
         locate: weight of the coarse map's divergence beside the head's; 0 for none.
-        prompt: whether it takes known keypoints beside the picture.
+        prompt: whether it takes known keypoints beside the picture; it keeps its coarse map then.
         frozen: stages of a lite backbone that are not trained.
         amp: whether the backbone trains in bf16; the head's own layers and the losses stay in 32 bits.
         data_preprocessor: config of `Preprocessor`.
@@ -121,8 +122,8 @@ class UnionPose(BaseModel):
         self.backbone, channels = backbone(size, frozen)
         size_wh = (size_hw[1], size_hw[0])
         self.head = Head(channels[1], keypoints, size_wh, split)
-        self.prompts = Prompts(keypoints, HIDDEN, size_wh, split) if prompt else None
-        self.locator = Locator(channels, keypoints) if locate else None
+        self.locator = Locator(channels, keypoints) if locate or prompt else None
+        self.prompts = Prompts(keypoints, size_wh, split, Locator.CELL) if prompt else None
 
     def forward(
         self, inputs: Tensor, prompt_xy: Tensor | None = None, prompt_given: Tensor | None = None,
@@ -137,37 +138,25 @@ class UnionPose(BaseModel):
             batch: the rest of what `Preprocessor` makes.
         """
         if mode == "loss":
-            return self.losses(inputs, batch["targets"], batch.get("given"))
-        tokens = self.head.tokens(self.backbone(inputs)[-1])
-        predicted = self.head.axes(self._told(tokens, prompt_xy, prompt_given))
+            return self.losses(inputs, batch["targets"])
+        features = self.backbone(inputs)
+        predicted = self.head.axes(self.head.tokens(features[-1]))
+        if self.prompts is not None and prompt_xy is not None and prompt_given is not None:
+            predicted = self.prompts(predicted, self.locator(*features), prompt_xy, prompt_given)
         return predicted if mode == "tensor" else [(predicted, batch)]
 
-    def _told(self, tokens: Tensor, xy: Tensor | None, given: Tensor | None) -> Tensor:
-        """Tokens with the prompts', or with those of nothing known."""
-        if self.prompts is None:
-            return tokens
-        if xy is None or given is None:
-            return tokens + self.prompts.unknown
-        return tokens + self.prompts(xy, given)
-
-    def losses(self, inputs: Tensor, wanted: dict[str, Any], given: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, inputs: Tensor, wanted: dict[str, Any]) -> dict[str, Tensor]:
         """`loss` is eq. 8 and is what is minimised; the others are its parts, for the progress line.
 
         Args:
             inputs: normalised pixels (N, 3, H, W).
             wanted: targets of the labels and of each teacher.
-            given: prompts (N, K, 2), NaN where there is none; the loss with them is added, on the same features.
         """
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
             features = self.backbone(inputs)
         features = tuple(feature.float() for feature in features)
-        tokens = self.head.tokens(features[-1])
-        maps = self.locator(*features) if self.locator else None
-        parts = self.compare(self.head.axes(self._told(tokens, None, None)), maps, wanted)
-        if given is not None:
-            told = self.compare(self.head.axes(self._told(tokens, *split_given(given))), None, wanted)
-            parts |= {"loss": parts["loss"] + told["loss"], "prompted": told["loss"].detach()}
-        return parts
+        maps = self.locator(*features) if self.locator and self.locate else None
+        return self.compare(self.head.axes(self.head.tokens(features[-1])), maps, wanted)
 
     def compare(
         self, predicted: tuple[Tensor, Tensor], maps: Tensor | None, wanted: dict[str, Any]

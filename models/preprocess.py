@@ -1,4 +1,4 @@
-"""A batch of stored people -> network inputs, targets and prompts, augmented on the model's device."""
+"""A batch of stored people -> network inputs and targets, augmented on the model's device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from models import augment, prompts, targets
+from models import augment, targets
 
 # Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -27,25 +27,24 @@ class Preprocessor(BaseDataPreprocessor):
         split: SimCC bins a pixel.
         augmentation: fields of `augment.Augmentation`.
         seed: with step and process it fixes every random choice, so that a resumed run goes on as an unbroken one.
-        min_score: a teacher less sure than this says nothing.
-        prompt: whether training batches carry prompts.
+        min_score: a teacher less sure than this says nothing; else its word weighs its score times its card's trust.
     """
 
     def __init__(
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
-        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, prompt: bool = False,
+        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2,
     ) -> None:  # fmt: skip
         super().__init__()
         self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
         self.how = augment.Augmentation(**(augmentation or {}))
         self.flip = torch.tensor(info["flip"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
-        self.prompt, self.step = prompt, 0
+        self.step = 0
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
-        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets."""
+        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets; in training also `known` points (B, K, 2)."""
         data = self.cast_data(data)
         how = self.how if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
@@ -59,11 +58,8 @@ class Preprocessor(BaseDataPreprocessor):
         batch = {"inputs": (pixels - self.mean) / self.std, "affine": whole, "row": data["row"]}
         if not training:
             return batch | {"truth": data}
-        if self.prompt:
-            known = self._mirror(targets.transform(whole, _best_known(data).float()), swap)
-            known = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
-            batch["known"] = known
-            batch["given"] = prompts.draw(known, self.flip, self.size_hw[::-1], prompts.Giving(), rng)
+        known = self._mirror(targets.transform(whole, _best_known(data).float()), swap)
+        batch["known"] = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
         return batch | {"targets": self._targets(data, whole, swap)}
 
     def _targets(self, data: dict[str, Tensor], affine: Tensor, swap: Tensor) -> dict[str, Any]:
@@ -81,7 +77,10 @@ class Preprocessor(BaseDataPreprocessor):
             score = self._mirror(data["teacher_score"][:, j].float(), swap)
             width = self._mirror(data["teacher_sigma"][:, j].float(), swap) * zoom
             sigma = torch.sqrt(targets.SIGMA_PX**2 + width**2)[..., None].expand_as(share)
-            sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), score, 0.0)
+            # Sets written before cards' trust was a part of them say nothing of it.
+            trust = torch.tensor(teacher.get("trust", 1.0), device=score.device)
+            trusted = self._mirror(data["teacher_score"][:, j].float() * trust, swap)
+            sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), trusted, 0.0)
             teachers[teacher["name"]] = (targets.render(mean, sigma, share, size_wh, self.split), sure)
         return {"xy": xy, "labels": (labels, weight), "teachers": teachers}
 

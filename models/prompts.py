@@ -1,10 +1,11 @@
 """Known keypoints as prompts: what the network is told about a person besides the picture.
 
-A known keypoint is rendered on the two SimCC axes, as a target would be, and enters the head as a token beside that
-keypoint's own. An unknown one enters as a learned vector and, where anything is known, as a wide bell at the place
-where the known ones put it: one layer of the head's attention learns to copy what is known, not to move its neighbours.
-All start at nothing, so that weights trained without prompts go on unchanged. In training each batch goes through the
-head twice, with and without prompts, on one backbone pass; `tell.py` trains a finished student's prompts alone.
+The picture's evidence on a keypoint, a coarse map, is multiplied by a prior: where all others put this one, the
+known ones and, for the rest, those that the picture shows. What the product changes is added to the two SimCC axes,
+whose bins stay as fine as they were. So a corrected elbow decides between two wrists that the picture shows, and a
+wrist that is seen clearly stays. With nothing given nothing changes, to the last bit.
+
+The prior is a mixture density network (Bishop 1994), trained by `tell.py` on a finished student's own places.
 """
 
 from __future__ import annotations
@@ -14,8 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models import targets
+
+WIDTH, PARTS = 384, 6  # of the prior's two layers; Gaussians a keypoint
+PICK_PX, SURE_PX = 4, 8  # windows of an axis: whose mass picks the place, and whose mass says how sure it is
+FAINTEST = -12.0  # log share that each cell has beside the prior's, which may be wrong
 
 
 @dataclass(frozen=True)
@@ -24,25 +30,40 @@ class Giving:
 
     Attributes:
         all: share of people of whom everything known is given but a few keypoints, the case of a labelled person.
+        worst: share of whom one to three are given, those that the picture alone places worst, as a reviewer would.
         jitter_px: a third of the people has its prompts moved by a normal of this width, in crop pixels.
-        wrong: share of given keypoints that are somewhere else, a crop's tenth to half away, or on the other side.
+        wrong: share of given keypoints that are somewhere else, a crop's tenth to half away, or on the other side. With
+            many of these the network believes the picture wherever a correction disagrees with it.
     """
 
     all: float = 0.4
-    jitter_px: float = 3.0
-    wrong: float = 0.06
+    worst: float = 0.35
+    jitter_px: float = 1.5
+    wrong: float = 0.01
 
 
-def draw(known: Tensor, flip: Tensor, size_wh: tuple[int, int], how: Giving, rng: np.random.Generator) -> Tensor:
-    """Prompts (B, K, 2) in crop pixels, NaN where nothing is given, from known keypoints (B, K, 2).
+def draw(
+    known: Tensor, placed: Tensor, flip: Tensor, size_wh: tuple[int, int], how: Giving, rng: np.random.Generator
+) -> Tensor:
+    """Prompts (B, K, 2) in crop pixels, NaN where nothing is given.
 
-    How many are given is uniform from one to all; a share of people has nearly everything. Some are wrong on purpose,
-    so that one bad label does not drag the rest.
+    Args:
+        known: (B, K, 2) known keypoints in crop pixels, NaN where unknown.
+        placed: (B, K, 2) where the picture alone puts them.
+        flip: (K,) each keypoint's other side.
+        size_wh: the crop.
+        how: as above; of people who are neither nearly whole nor corrected any share is given.
+        rng: source of chance.
     """
     n, k, _ = known.shape
-    share = np.where(rng.random(n) < how.all, rng.uniform(0.8, 1, n), rng.uniform(0, 1, n))
-    given = rng.random((n, k)) < share[:, None]
     xy = known.cpu().numpy().astype(np.float64)
+    kind = rng.random(n)
+    share = np.where(kind < how.all, rng.uniform(0.8, 1, n), rng.uniform(0, 1, n) ** 1.5)
+    given = rng.random((n, k)) < share[:, None]
+    off = np.nan_to_num(np.linalg.norm(xy - placed.cpu().numpy(), axis=2), nan=-np.inf)
+    # A reviewer sees what is far off, and is not exact about which is the farthest.
+    rank = np.argsort(np.argsort(-(off + rng.uniform(0, 4, (n, k))), axis=1), axis=1)
+    given = np.where((kind >= 1 - how.worst)[:, None], rank < rng.integers(1, 4, n)[:, None], given)
     xy = xy + rng.normal(0, 1, xy.shape) * np.where(rng.random(n) < 1 / 3, how.jitter_px, 0)[:, None, None]
     wrong, swapped = rng.random((n, k)) < how.wrong, rng.random((n, k)) < 0.5
     angle, far = rng.uniform(0, 2 * np.pi, (n, k)), rng.uniform(0.1, 0.5, (n, k)) * min(size_wh)
@@ -53,64 +74,135 @@ def draw(known: Tensor, flip: Tensor, size_wh: tuple[int, int], how: Giving, rng
     return torch.as_tensor(xy, dtype=torch.float32, device=known.device)
 
 
-class Prompts(nn.Module):
-    """Tokens of known keypoints, and of where the known ones put the others.
+class Prior(nn.Module):
+    """Where all other keypoints put one: a mixture of Gaussians, of each keypoint left out in turn.
 
     Args:
         keypoints: K.
-        hidden: width of the head's tokens.
-        size_wh, split: the crop and its SimCC bins a pixel.
+        unit_px: a length in the crop that stands for a person's size; boxes make people alike.
     """
 
-    def __init__(self, keypoints: int, hidden: int, size_wh: tuple[int, int], split: float) -> None:
+    def __init__(self, keypoints: int, unit_px: float) -> None:
         super().__init__()
-        self.size_wh, self.split = size_wh, split
-        self.place, self.lead = (
-            nn.ModuleList(nn.Linear(int(size * split), hidden, bias=False) for size in size_wh) for _ in range(2)
-        )
-        self.known, self.unknown = (nn.Parameter(torch.zeros(keypoints, hidden)) for _ in range(2))
-        self.rest = nn.Sequential(
-            nn.Linear(3 * keypoints + 3, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(),
-            nn.Linear(WIDTH, 2 * keypoints),
+        self.unit_px = unit_px
+        self.net = nn.Sequential(
+            nn.Linear(5 * keypoints, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(),
         )  # fmt: skip
-        for axis in (*self.place, *self.lead):
-            nn.init.zeros_(axis.weight)
+        # Mean x, mean y, width and share of each part.
+        self.weight = nn.Parameter(torch.randn(keypoints, PARTS * 4, WIDTH) / WIDTH**0.5)
+        self.bias = nn.Parameter(torch.zeros(keypoints, PARTS * 4))
 
-    def forward(self, xy: Tensor, given: Tensor) -> Tensor:
-        """Tokens (B, K, hidden).
+    def forward(self, xy: Tensor, given: Tensor, sure: Tensor, left: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means (B, R, PARTS, 2) and widths (B, R, PARTS) in crop pixels, and log shares (B, R, PARTS).
 
         Args:
+            xy: (B, K, 2) places in crop pixels, the given ones and the picture's own.
+            given: (B, K) 1 where a place is given, else 0.
+            sure: (B, K) how sure a place is, 0 to 1.
+            left: (B, R) the keypoints to leave out; each is placed by the K - 1 others.
+        """
+        which = functional.one_hot(left, xy.shape[1]).to(xy.dtype)
+        kept = 1 - which
+        sure, given = sure[:, None] * kept, given[:, None] * kept
+        middle = (xy[:, None] * sure[..., None]).sum(dim=2) / sure.sum(dim=2).clamp_min(1e-3)[..., None]
+        away = (xy[:, None] - middle[:, :, None]) / self.unit_px * kept[..., None]
+        hidden = self.net(torch.cat([away.flatten(2), given, sure, which], dim=2))
+        out = torch.einsum("brh,brph->brp", hidden, self.weight[left]) + self.bias[left]
+        out = out.unflatten(2, (PARTS, 4))
+        mean = middle[:, :, None] + out[..., :2] * self.unit_px
+        width = (0.05 + functional.softplus(out[..., 2]) / 3) * self.unit_px
+        return mean, width, out[..., 3].log_softmax(dim=-1)
+
+    @staticmethod
+    def log_density(mixture: tuple[Tensor, Tensor, Tensor], at: Tensor) -> Tensor:
+        """Log density (B, R, P), up to a constant, at points (B, R, P, 2) or any shape that broadcasts to it."""
+        mean, width, share = mixture
+        apart = (at[..., None, :] - mean[:, :, None]).square().sum(dim=-1)
+        width = width[:, :, None]
+        return torch.logsumexp(share[:, :, None] - apart / (2 * width.square()) - 2 * width.log(), dim=-1)
+
+
+class Prompts(nn.Module):
+    """The picture's evidence times the prior.
+
+    Args:
+        keypoints: K.
+        size_wh, split: the crop and its SimCC bins a pixel.
+        cell: pixels a cell of the coarse map.
+    """
+
+    def __init__(self, keypoints: int, size_wh: tuple[int, int], split: float, cell: int) -> None:
+        super().__init__()
+        self.size_wh, self.split, self.cell = size_wh, split, cell
+        self.prior = Prior(keypoints, min(size_wh) / 4)
+        # Both are surer than they are right, the more so together: powers of each, and evidence where there is none.
+        self.log_trust, self.log_sharp = (nn.Parameter(torch.full((keypoints,), -0.9)) for _ in range(2))
+        self.floor = nn.Parameter(torch.full((keypoints,), -6.0))
+
+    def forward(self, axes: tuple[Tensor, Tensor], maps: Tensor, xy: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Axes (B, K, bins) as the given keypoints change them.
+
+        Args:
+            axes: the head's raw distributions.
+            maps: (B, K, H / cell, W / cell) raw coarse maps.
             xy: (B, K, 2) crop pixels; what is not given may hold anything finite.
             given: (B, K) 1 where the keypoint is known, else 0.
         """
-        told = self.known + self._bells(self.place, xy, KNOWN_PX)
-        anything = given.amax(dim=1)[:, None, None]
-        led = self.unknown + anything * self._bells(self.lead, self.expected(xy, given), LED_PX)
-        return torch.where(given[..., None] > 0, told, led)
+        changes = self.changes(maps, xy, given, *self.places(axes))
+        # A given keypoint stands where it was given.
+        told = []
+        for i, (axis, change) in enumerate(zip(axes, changes, strict=True)):
+            at = torch.arange(axis.shape[-1], device=axis.device, dtype=axis.dtype) / self.split
+            bell = -0.5 * ((at - xy[..., i : i + 1]) / targets.SIGMA_PX) ** 2
+            finer = axis + functional.interpolate(change, size=axis.shape[-1], mode="linear", align_corners=False)
+            told.append(torch.where(given[..., None] > 0, bell, finer))
+        return told[0], told[1]
 
-    def expected(self, xy: Tensor, given: Tensor) -> Tensor:
-        """Where known keypoints alone put all of them, (B, K, 2) crop pixels; arguments as of `forward`."""
-        counted, n = given[..., None], given.sum(dim=1).clamp_min(1)[:, None]
-        middle = (xy * counted).sum(dim=1) / n
-        away = (xy - middle[:, None]) * counted
-        spread = (away.square().sum(dim=(1, 2))[:, None] / n + 1).sqrt()
-        crop = float(min(self.size_wh))
-        told = [(away / spread[..., None]).flatten(1), given, middle / crop, spread / crop]
-        return middle[:, None] + self.rest(torch.cat(told, dim=1)).unflatten(1, (-1, 2)) * (crop / 4)
+    def places(self, axes: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Where the picture alone puts each keypoint, (B, K, 2) crop pixels, and how sure it is, (B, K) 0 to 1."""
+        xy, sure = [], []
+        for axis in axes:
+            share = torch.softmax(axis, dim=-1)
+            picked, wide = (self._window(share, px) for px in (PICK_PX, SURE_PX))
+            xy.append(picked.argmax(dim=-1).to(axis.dtype) / self.split)
+            sure.append(wide.amax(dim=-1))
+        return torch.stack(xy, dim=-1), (sure[0] * sure[1]).clamp(0, 1)
 
-    def _bells(self, axes: nn.ModuleList, xy: Tensor, width_px: float) -> Tensor:
-        """Points rendered on both axes and read as tokens."""
-        token: Tensor | float = 0.0
-        for axis, linear in enumerate(axes):
-            at = torch.arange(linear.in_features, device=xy.device, dtype=torch.float32) / self.split
-            token = token + linear(torch.exp(-0.5 * ((at - xy[..., axis : axis + 1]) / width_px) ** 2))
-        return token
+    def _window(self, share: Tensor, px: int) -> Tensor:
+        """Mass within a window around each bin."""
+        bins = int(px * self.split) | 1
+        return functional.avg_pool1d(share, bins, 1, bins // 2) * bins
 
+    def changes(self, maps: Tensor, xy: Tensor, given: Tensor, placed: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+        """What the given keypoints add to the log marginals of the coarse map, (B, K, columns) and (B, K, rows)."""
+        rows, columns = maps.shape[2:]
+        known = given[..., None] > 0
+        everyone = torch.arange(maps.shape[1], device=maps.device).expand(len(maps), -1)
+        mixture = self.prior(torch.where(known, xy, placed), given, torch.where(given > 0, given, sure), everyone)
+        prior = (self._on_cells(mixture, rows, columns) + np.exp(FAINTEST)).log()
+        seen = (maps.flatten(2) * self.log_sharp.exp()[:, None]).log_softmax(dim=-1)
+        faint = self.floor[:, None] - float(np.log(rows * columns))
+        seen = torch.logaddexp(seen, faint.expand_as(seen)).log_softmax(dim=-1)
+        both = (seen + self.log_trust.exp()[:, None] * prior).log_softmax(dim=-1)
+        free = given.amax(dim=1)[:, None, None] * (1 - given)[..., None]
+        parts = [one.unflatten(2, (rows, columns)) for one in (both, seen)]
+        across, down = (free * (parts[0].logsumexp(dim=d) - parts[1].logsumexp(dim=d)) for d in (2, 3))
+        return across, down
 
-# A known point is a little wider than a target, so that neighbouring bins share what they learn; where the known ones
-# put another is wide: a guess at a pose.
-KNOWN_PX, LED_PX = 2 * targets.SIGMA_PX, 8 * targets.SIGMA_PX
-WIDTH = 384
+    def _on_cells(self, mixture: tuple[Tensor, Tensor, Tensor], rows: int, columns: int) -> Tensor:
+        """A mixture's share of each cell, (B, K, rows * columns): round parts are products of their two marginals."""
+        mean, width, share = mixture
+        down, across = (
+            torch.exp(-0.5 * ((self._middles(n, mean) - mean[..., axis : axis + 1]) / width[..., None]).square())
+            for axis, n in ((1, rows), (0, columns))
+        )
+        height = (share.exp() / width.square())[..., None]
+        cells = ((down * height).transpose(2, 3) @ across).flatten(2)
+        return cells / cells.sum(dim=-1, keepdim=True).clamp_min(1e-30)
+
+    def _middles(self, n: int, like: Tensor) -> Tensor:
+        """Middles of a row of n cells, in crop pixels."""
+        return torch.arange(n, device=like.device, dtype=like.dtype) * self.cell + (self.cell - 1) / 2
 
 
 def split_given(prompts: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from annotator.errors import InputError, expected
-from models import dataset
+from models import dataset, losses
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -38,8 +38,17 @@ def _changed(recipe: dict[str, Any], changes: dict[str, Any], where: str) -> dic
     return recipe | changes
 
 
+def with_weights(recipe: dict[str, Any], data: Path) -> dict[str, Any]:
+    """A recipe that leaves the teachers' weights to the training set, with those that the set's file gave them."""
+    if recipe["beta"] is not None:
+        return recipe
+    there = {teacher["name"]: teacher.get("beta") for teacher in dataset.read_info(data)["teachers"]}
+    known = {name: losses.BETA.get(name) if beta is None else beta for name, beta in there.items()}
+    return recipe | {"beta": {name: beta for name, beta in known.items() if beta is not None}}
+
+
 def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: Path) -> Config:
-    """mmengine's configuration of a recipe.
+    """mmengine's configuration of a recipe whose teachers have weights (`with_weights`).
 
     Raises:
         InputError: teachers without a weight or weights without a teacher, or fewer people than a batch.
@@ -80,8 +89,9 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
              "end": recipe["epochs"] * steps, "T_max": (recipe["epochs"] - half) * steps, "by_epoch": False},
         ],
         "custom_hooks": [
-            {"type": "StepHook"}, {"type": "ProgressHook"},
+            {"type": "StepHook"},
             {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
+            {"type": "ProgressHook"},
             {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
         ],
         "default_hooks": {
@@ -99,12 +109,12 @@ def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """The network with its preprocessor."""
     preprocessor = {
         "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "augmentation": recipe["augmentation"], "seed": recipe["seed"], "prompt": recipe["prompt"],
+        "augmentation": recipe["augmentation"], "seed": recipe["seed"],
     }  # fmt: skip
     return {
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
         "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
-        "locate": recipe["locate"], "prompt": recipe["prompt"], "frozen": recipe["frozen"],
+        "locate": recipe["locate"], "frozen": recipe["frozen"],
         "amp": _amp(recipe["amp"]),
         "data_preprocessor": preprocessor,
     }  # fmt: skip

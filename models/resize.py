@@ -18,8 +18,8 @@ from models import lite
 from models.preprocess import STD
 
 STRIDE = 32
+BESIDE = ("locator.", "prompts.")
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
-PROMPTED = tuple(f"prompts.{kind}.{axis}.weight" for kind in ("place", "lead") for axis in (0, 1))
 
 
 def resize_head(
@@ -46,11 +46,6 @@ def resize_head(
     for name in AXES:
         if name in out and out[name].shape != like[name].shape:
             out[name] = _bins(out[name], len(like[name]))
-    for name in PROMPTED:
-        if name in out and name in like and out[name].shape != like[name].shape:
-            # These are read, not written: each bin is the start of a token, and there are more of them to add up.
-            grown = _bins(out[name].T, like[name].shape[1]).T
-            out[name] = grown * out[name].shape[1] / grown.shape[1]
     return out
 
 
@@ -78,10 +73,10 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
-    # The coarse map is in training only: without one it is left out, with none to start from it starts anew. Prompts
-    # start at nothing, so that a network without them goes on as it was.
-    state = {k: v for k, v in state.items() if k in own or not k.startswith("locator.")}
-    state = {k: v for k, v in own.items() if k.startswith(("locator.", "prompts."))} | state
+    # What helps beside the backbone and the head is left out where it is not wanted, and starts anew where it is not
+    # there; a keypoint's own vector starts at nothing. Prompts are learnt at the end (`tell.py`).
+    state = {k: v for k, v in state.items() if k in own or not k.startswith(BESIDE)}
+    state = {k: v for k, v in own.items() if k.startswith((*BESIDE, "head.own"))} | state
     names = sorted(set(own) | set(state))
     if apart := [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]:
         raise InputError(expected("weights of the recipe's network", f"another {apart[0]}", str(weights)))

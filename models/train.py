@@ -2,11 +2,11 @@
 
     python -m models.train --recipe tiny --data SET --out RUN [--check CHECKSET] [--init WEIGHTS] [--set epochs=30]
 
-A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, mmengine's
-checkpoints, `weights.pth` (the averaged weights, a plain state dict) and `manifest.json`. Run again after a kill, it
-goes on from the last checkpoint. `torchrun --nproc-per-node N -m models.train ...` trains with N processes, whose
-batches add up to the recipe's. Lines that begin with `progress ` are JSON, for whoever started this; an error is one
-line, and exit code 1.
+A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, each start
+with its git state, metrics and curves, mmengine's checkpoints, `weights.pth` (the averaged weights, a plain state dict)
+and `manifest.json`. Run again after a kill, it goes on from the last checkpoint. `torchrun --nproc-per-node N -m
+models.train ...` trains with N processes, whose batches add up to the recipe's. Lines that begin with `progress ` are
+JSON, for whoever started this; an error is one line, and exit code 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import ast
 import json
 import logging
 import platform
-import subprocess
 import sys
 import time
 import zipfile
@@ -32,8 +31,8 @@ from mmengine.runner import Runner
 
 from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, write_text
-from models import hooks, network, preprocess  # noqa: F401  (they register themselves)
-from models.recipe import load_recipe, runner_config
+from models import hooks, network, preprocess, record  # noqa: F401  (some register themselves)
+from models.recipe import load_recipe, runner_config, with_weights
 from models.resize import imagenet, starting_point
 
 WEIGHTS = "weights.pth"
@@ -42,7 +41,12 @@ WEIGHTS = "weights.pth"
 def last_checkpoint(out: Path) -> Path | None:
     """The newest checkpoint that was written to its end: a file cut short has no list of its parts at the end."""
     whole = [path for path in out.glob("epoch_*.pth") if zipfile.is_zipfile(path)]
-    return max(whole, key=lambda path: int(path.stem.removeprefix("epoch_")), default=None)
+    return max(whole, key=_epoch, default=None)
+
+
+def _epoch(checkpoint: Path | None) -> int:
+    """How many epochs are done."""
+    return int(checkpoint.stem.removeprefix("epoch_")) if checkpoint else 0
 
 
 def averaged(runner: Runner) -> dict[str, torch.Tensor]:
@@ -60,6 +64,7 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
         InputError: `out` holds a run of another recipe, or data, teachers or weights that do not fit.
     """
     began = time.time()
+    recipe = with_weights(recipe, data)
     config = runner_config(recipe, data, check, out)
     last = last_checkpoint(out)
     _same_recipe(out / "recipe.json", recipe, last)
@@ -76,33 +81,36 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
         torch.distributed.init_process_group("gloo")
         config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
     runner = Runner.from_cfg(config)
+    start = {
+        "epoch": _epoch(last), "data": str(data.resolve()), "data_sha256": data_sha256,
+        "check": str(check.resolve()) if check else "", "init": str(init or ""), "processes": runner.world_size,
+        "python": platform.python_version(), "torch": torch.__version__,
+    }  # fmt: skip
+    if runner.rank == 0:
+        start = record.begin(out, start)
     # mmengine's own checkpoints hold its log buffers; they are ours, so they may be unpickled while resuming.
     arrays = [np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.ndarray, np.dtype]
     numbers = [type(np.dtype(kind)) for kind in ("float64", "int64")]
     safe = [getattr, mmengine.logging.history_buffer.HistoryBuffer, *arrays, *numbers]
     with torch.serialization.safe_globals(safe):
         runner.train()
-    if check and last == out / f"epoch_{recipe['epochs']}.pth":
-        # Stopped between the last step and its check.
-        runner.val_loop.run()
-    manifest = _manifest(runner, recipe, {"data_sha256": data_sha256, "init": str(init) if init else ""})
-    if runner.rank == 0:
-        people = runner.train_dataloader.dataset
-        shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
-        with atomic_path(out / WEIGHTS) as temporary:
-            torch.save({"state_dict": averaged(runner), "keypoints": people.info["keypoints"], **shape}, temporary)
-        manifest |= {"weights_sha256": file_sha256(out / WEIGHTS), "seconds": round(time.time() - began)}
-        write_text(out / "manifest.json", json.dumps(manifest, indent=1))
-    return manifest
+    return {} if runner.rank else _finish(runner, recipe, start, out, began)
 
 
-def _manifest(runner: Runner, recipe: dict[str, Any], begun: dict[str, str]) -> dict[str, Any]:
-    """What was trained, on whom, where, and its last check."""
-    return {
-        "recipe": recipe, "people": runner.train_dataloader.dataset.count(), **begun, "weights": WEIGHTS,
-        "git": _git(), "python": platform.python_version(), "torch": torch.__version__,
-        "processes": runner.world_size, "check": _last_check(runner),
+def _finish(runner: Runner, recipe: dict[str, Any], start: dict[str, Any], out: Path, began: float) -> dict[str, Any]:
+    """Write the weights, and the manifest: what was trained, on whom, with what, and its last check."""
+    people = runner.train_dataloader.dataset
+    shape = {name: recipe[name] for name in ("size", "split")} | {"size_hw": tuple(recipe["size_hw"])}
+    shape |= {name: people.info[name] for name in ("skeleton", "keypoints", "definitions") if name in people.info}
+    with atomic_path(out / WEIGHTS) as temporary:
+        torch.save({"state_dict": averaged(runner), **shape}, temporary)
+    begun = {name: start[name] for name in ("data_sha256", "init", "git", "python", "torch", "processes")}
+    manifest = {
+        "recipe": recipe, "people": people.count(), **begun, "check": record.last_check(out / record.METRICS),
+        "weights": WEIGHTS, "weights_sha256": file_sha256(out / WEIGHTS), "seconds": round(time.time() - began),
     }  # fmt: skip
+    write_text(out / "manifest.json", json.dumps(manifest, indent=1))
+    return manifest
 
 
 def _fresh(config: Config, seed: int) -> dict[str, torch.Tensor]:
@@ -130,17 +138,6 @@ def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:
     for name in sorted(before):
         if before[name] != now.get(name):
             raise InputError(expected(f"{name} {before[name]}, as the run that is there", now.get(name), str(path)))
-
-
-def _last_check(runner: Runner) -> dict[str, float]:
-    scalars = runner.message_hub.log_scalars
-    return {k.removeprefix("val/"): float(v.current()) for k, v in scalars.items() if k.startswith("val/check")}
-
-
-def _git() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False,
-                          cwd=Path(__file__).parent)  # fmt: skip
-    return done.stdout.strip() or "not a checkout"
 
 
 def main() -> int:

@@ -2,10 +2,11 @@
 
     python -m workflows.prompts --data DATA --out work_dirs/prompts [--student default] [--split test]
 
-Four MPII keypoints that COCO lacks are hidden on MPII people, the five face keypoints that MPII lacks on COCO people:
-once alone, so that the student is given all other labels, and once with everything else hidden too, so that it has the
-picture alone. Both commands are the user's own; figures per keypoint with 95 % intervals by image. Pelvis and thorax
-follow from hips and shoulders by a rule where those are labelled, so they are exact when given the rest.
+Some keypoints of labelled people are hidden: the four of MPII that COCO lacks, MPII's limbs in two groups, the five
+face keypoints of COCO that MPII lacks. Each group once alone, so that the student is given all other labels, and once
+with everything else hidden too, so that it has the picture alone. Both commands are the user's own; figures per
+keypoint with 95 % intervals by image. Pelvis and thorax follow from hips and shoulders by a rule where those are
+labelled, so they are exact when given the rest.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ from typing import Any
 from annotator.evaluation import tables
 from workflows.results import SETS, annotator
 
+LIMBS = {"elbows and knees": ("elbow", "knee"), "wrists and ankles": ("wrist", "ankle")}
+# Keypoints that are hidden together, by dataset.
 HIDDEN = {
-    "mpii": ("upper_neck", "head_top", "pelvis", "thorax"),
-    "coco": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-}
+    "mpii": {
+        "what COCO lacks": ("upper_neck", "head_top", "pelvis", "thorax"),
+        **{name: tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
+           for name, parts in LIMBS.items()},
+    },
+    "coco": {"what MPII lacks": ("nose", "left_eye", "right_eye", "left_ear", "right_ear")},
+}  # fmt: skip
+HEADER = "| hidden | n | given the other labels | from the picture alone |\n|---|---|---|---|"
 METRICS = {"mpii": ("pckh_0.5", "pckh_0.1"), "coco": ("similarity",)}
 
 
@@ -36,11 +44,10 @@ def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tu
     return result
 
 
-def table(name: str, split: str, told: dict[str, Any], alone: dict[str, Any]) -> str:
+def rows(name: str, group: str, told: dict[str, Any], alone: dict[str, Any]) -> list[str]:
     """Markdown: a row a hidden keypoint and figure, given the other labels, and from the picture alone."""
-    lines = [f"### {name}/{split}", "", "| hidden | n | given the other labels | from the picture alone |"]
-    lines.append("|---|---|---|---|")
-    for keypoint in HIDDEN[name]:
+    lines = []
+    for keypoint in HIDDEN[name][group]:
         for metric in METRICS[name]:
             figures = [both[keypoint][metric] for both in (told, alone)]
             cells = [
@@ -49,7 +56,7 @@ def table(name: str, split: str, told: dict[str, Any], alone: dict[str, Any]) ->
                 for one in figures
             ]
             lines.append(f"| {keypoint}, {tables.TITLES[metric]} | {figures[0]['people']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def main() -> None:
@@ -60,11 +67,14 @@ def main() -> None:
     parser.add_argument("--student", default="default")
     parser.add_argument("--split", default="test", choices=["choose", "test"])
     given = parser.parse_args()
-    for name, hidden in HIDDEN.items():
+    for name, groups in HIDDEN.items():
         folder = given.out / f"{name}-{given.split}-{Path(given.student).stem}"
-        told = measure(name, given.split, given.student, given.data, folder / "told", hidden)
         alone = measure(name, given.split, given.student, given.data, folder / "alone", ("all",))
-        print(table(name, given.split, told, alone), flush=True)
+        print(f"### {name}/{given.split}\n\n{HEADER}")
+        for number, (group, hidden) in enumerate(groups.items()):
+            told = measure(name, given.split, given.student, given.data, folder / f"told-{number}", hidden)
+            print("\n".join(rows(name, group, told, alone)), flush=True)
+        print()
 
 
 if __name__ == "__main__":

@@ -1,78 +1,208 @@
 """Write the training set of the union students, and the set that training is checked on.
 
-    python -m workflows.training_set --data DATA --out work_dirs/sets
+    python -m workflows.training_set --data DATA --out work_dirs/sets [--config MINE.toml]
 
-DATA holds coco/, mpii/, lsp/ and lspet/. The `train` splits of COCO (with 128 pictures of train2017) and MPII, LSP's
-first half and LSP extended are trained on, `choose` of COCO and MPII is checked on. LSP extended's noisy labels count
-half.
+A TOML file names datasets, teachers and their weights, and whose keypoints the student has; `training_set.toml` beside
+this file is the default and says how to write another. Datasets' paths are relative to DATA. What cannot be read is
+counted, and listed in `problems.jsonl` of each set. `models.train` takes the sets as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.progress import Progress
 
-from annotator import formats
-from annotator.skeletons import UNION_21
+from annotator import formats, sources, toml
+from annotator.errors import AnnotatorError, InputError, expected
+from annotator.formats.dataset import Dataset
+from annotator.skeletons import SKELETONS, Skeleton, union
 from annotator.students import registry
 from annotator.students.cache import Cache
 from annotator.students.onnx import OnnxModel
 from annotator.training import Part, write_set
 
-TEACHERS = ("tinypose", "tinypose_mpii16")
-LSP_TRAIN = 1000  # images 1-1000 are the official training half
-NOISY = 0.5
+DEFAULT = Path(__file__).with_suffix(".toml")
 
 
-def part(name: str, annotations: Path, images: Path, kind: str, weight: float = 1.0) -> Part:
-    """One dataset."""
-    read = formats.read(annotations, images, kind, source=name)
-    return Part(name, read.images, read.people, weight)
+class Entry(BaseModel):
+    """One dataset.
+
+    Attributes:
+        name: short, unique in its set; begins the ids of its people.
+        format: a name of `formats.FORMATS`, or `auto`.
+        annotations, images: relative to the data's folder.
+        label_weight: how far its labels are trusted, 1 for a careful dataset.
+        only: names or patterns of pictures, or a file that lists names; empty for all.
+        min_keypoints: people with fewer labels are left out.
+        min_area: people whose area is not above this many square pixels are left out; 0 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    format: str = "auto"
+    annotations: str
+    images: str
+    label_weight: Annotated[float, Field(gt=0)] = 1.0
+    only: str | tuple[str, ...] = ()
+    min_keypoints: Annotated[int, Field(ge=0)] = 0
+    min_area: Annotated[float, Field(ge=0)] = 0
+
+    def part(self, data: Path) -> Part:
+        """Its people, with what its file holds that cannot be read."""
+        read = formats.read(data / self.annotations, data / self.images, self.format, source=self.name)
+        if self.only:
+            read = formats.restrict(read, self._pictures(read, data))
+        people = read.people
+        kept = people.labelled.sum(axis=1) >= self.min_keypoints
+        if self.min_area:
+            kept &= np.where(people.area > 0, people.area, people.scale_px() ** 2) > self.min_area
+        return Part(self.name, read.images, people.take(kept), self.label_weight, read.problems)
+
+    def _pictures(self, read: Dataset, data: Path) -> list[str]:
+        """Names of pictures; a pattern that fits none stays as it is, and is missed like a name."""
+        if isinstance(self.only, str):
+            return sources.listed(data / self.only)
+        fitting = ([name for name in read.images.file_name if fnmatchcase(name, one)] or [one] for one in self.only)
+        return [name for names in fitting for name in names]
+
+
+class Settings(BaseModel):
+    """A training set and the set it is checked on.
+
+    Attributes:
+        base: another such file, relative to this one; this one's datasets and teachers come to those of the other.
+        name: what the union is called.
+        skeletons: whose keypoints the student has; empty for those of all datasets.
+        teachers: known teachers, and the weight of each one's loss (beta).
+        train, check: datasets.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str = ""
+    name: str = ""
+    skeletons: tuple[str, ...] = ()
+    teachers: dict[str, Annotated[float, Field(ge=0)]] = {}
+    train: tuple[Entry, ...] = ()
+    check: tuple[Entry, ...] = ()
+
+    @field_validator("skeletons")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if set(names) - set(SKELETONS):
+            raise ValueError(f"some of {', '.join(SKELETONS)}")
+        return names
+
+    @field_validator("train", "check")
+    @classmethod
+    def _apart(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        if len({one.name for one in entries}) < len(entries):
+            raise ValueError("a name of its own for each dataset")
+        return entries
+
+
+def load(path: Path) -> Settings:
+    """Read a file, and what it is based on.
+
+    Raises:
+        FormatError: no such file, not TOML, or a field is missing, unknown or of the wrong kind.
+    """
+    settings = toml.read(path, "a training set's settings", Settings)
+    if not settings.base:
+        return settings
+    base = load(path.parent / settings.base)
+    joined = {
+        "name": settings.name or base.name,
+        "skeletons": settings.skeletons or base.skeletons,
+        "teachers": base.teachers | settings.teachers,
+        "train": base.train + settings.train,
+        "check": base.check + settings.check,
+    }
+    return toml.checked(joined, path, Settings)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings with what they name: people, networks, keypoints."""
+
+    train: list[Part]
+    check: list[Part]
+    teachers: list[OnnxModel]
+    beta: dict[str, float]
+    skeleton: Skeleton
+
+
+def plan(settings: Settings, data: Path) -> Plan:
+    """Read the datasets and find the teachers.
+
+    Raises:
+        InputError: an unknown teacher; MissingError where its weights are not here; what reading a dataset raises.
+    """
+    known = {entry.card.name: entry for entry in registry.known()}
+    if unknown := sorted(set(settings.teachers) - set(known)):
+        raise InputError(expected(f"some of {', '.join(sorted(known))}", ", ".join(unknown), "teachers"))
+    teachers = [OnnxModel(known[name].card, known[name].weights) for name in settings.teachers]
+    train, check = ([entry.part(data) for entry in entries] for entries in (settings.train, settings.check))
+    own = [SKELETONS[name] for name in settings.skeletons] or [part.people.skeleton for part in train + check]
+    skeleton = union(*own, name=settings.name or None)
+    return Plan(train, check, teachers, settings.teachers, skeleton)
 
 
 def training_parts(data: Path) -> list[Part]:
-    """What the students are trained on."""
-    coco, mpii = data / "coco", data / "mpii"
-    lsp = part("lsp", data / "lsp" / "joints.mat", data / "lsp" / "images", "lsp")
-    first_half = np.array([int(name.split(":")[1]) < LSP_TRAIN for name in lsp.people.person_id])
-    return [
-        part("coco", coco / "person_keypoints_train.json", coco / "images", "coco"),
-        part("coco2017", coco / "person_keypoints_train2017_128.json", coco / "images", "coco"),
-        part("mpii", mpii / "mpii_train.json", mpii / "images", "mpii"),
-        Part("lsp", lsp.images, lsp.people.take(first_half)),
-        part("lspet", data / "lspet" / "joints.mat", data / "lspet" / "images", "lsp", NOISY),
-    ]
+    """What the shipped students are trained on."""
+    return [entry.part(data) for entry in load(DEFAULT).train]
 
 
 def check_parts(data: Path) -> list[Part]:
-    """What training is checked on: `choose`, people with most of their keypoints labelled."""
-    coco = part("coco", data / "coco" / "person_keypoints_choose.json", data / "coco" / "images", "coco")
-    mpii = part("mpii", data / "mpii" / "mpii_choose.json", data / "mpii" / "images", "mpii")
-    large = (coco.people.labelled.sum(axis=1) >= 8) & (coco.people.area > 64**2)
-    whole = mpii.people.labelled.all(axis=1)
-    return [Part("coco", coco.images, coco.people.take(large)), Part("mpii", mpii.images, mpii.people.take(whole))]
+    """What their training is checked on."""
+    return [entry.part(data) for entry in load(DEFAULT).check]
 
 
-def main() -> None:
+def write(made: Plan, out: Path) -> None:
+    """Write OUT/train and OUT/check, each whole or not at all, and say what is in them."""
+    cache = Cache(out / "readouts.sqlite")
+    for name, parts in (("train", made.train), ("check", made.check)):
+        if not parts:
+            continue
+        with Progress() as bar:
+            step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
+            n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, made.beta)
+        print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
+
+
+def said(n: int, left_out: int, parts: Sequence[Part]) -> str:
+    """How many people are in a set, and how many are not."""
+    aside = sum(len(part.problems) for part in parts)
+    lost = [f"{left_out} left out"] * bool(left_out) + [f"{aside} records set aside"] * bool(aside)
+    shown = f" ({', '.join(lost)}: problems.jsonl)" if lost else ""
+    return f"{n} people, {', '.join(f'{part.name} {len(part.people)}' for part in parts)}{shown}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    known = {entry.card.name: entry for entry in registry.known()}
-    teachers = [OnnxModel(known[name].card, known[name].weights) for name in TEACHERS]
-    cache = Cache(given.out / "readouts.sqlite")
-    for name, parts in (("train", training_parts(given.data)), ("check", check_parts(given.data))):
-        with Progress() as bar:
-            step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
-            n, left_out = write_set(given.out / name, parts, teachers, UNION_21, cache, step)
-        aside = f", {left_out} left out (problems.jsonl)" if left_out else ""
-        print(f"{given.out / name}: {n} people, {', '.join(f'{one.name} {len(one.people)}' for one in parts)}{aside}")
+    parser.add_argument("--config", type=Path, default=DEFAULT, help="settings; see training_set.toml")
+    given = parser.parse_args(arguments)
+    try:
+        write(plan(load(given.config), given.data), given.out)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

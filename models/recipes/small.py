@@ -2,7 +2,7 @@
 
 python -m models.train --recipe small --init LOW/weights.pth --data SET --check CHECKSET --out RUN
 
-A short schedule, for a processor and an evening; after `small_low`.
+A short schedule, for a processor and an evening; after `small_low`; `models.tell` gives it prompts.
 """
 
 _base_ = "tiny"
@@ -10,7 +10,6 @@ size = "lite"
 imagenet = True
 # Batch norm and early filters of ImageNet serve as they are; leaving them saves half of a step.
 frozen = 3
-prompt = True
 epochs = 8
 warm_up_steps = 50
 lr = 8e-4

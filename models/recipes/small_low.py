@@ -1,4 +1,4 @@
-"""First stage of `small` at half the resolution, where a step costs a third; prompts come in the second.
+"""First stage of `small` at half the resolution, where a step costs a third.
 
 union21-s took the weights after the fifth of these ten epochs, where the rate begins to fall.
 """
@@ -6,7 +6,6 @@ union21-s took the weights after the fifth of these ten epochs, where the rate b
 _base_ = "small"
 size_hw = (128, 96)
 split = 4.0
-prompt = False
 epochs = 10
 warm_up_steps = 100
 lr = 1e-3

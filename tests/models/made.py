@@ -117,5 +117,6 @@ def two_datasets(folder: Path, n: int = 8) -> list[Part]:
 
 def written(folder: Path, n: int = 8) -> Path:
     """A training set of `two_datasets`, taught by the dots."""
-    write_set(folder / "set", two_datasets(folder, n), [dot_teacher(folder)], UNION_21, Cache(None))
+    parts, teachers = two_datasets(folder, n), [dot_teacher(folder)]
+    write_set(folder / "set", parts, teachers, UNION_21, Cache(None), beta={"dots": 0.45})
     return folder / "set"

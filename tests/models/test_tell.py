@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
+from annotator.errors import InputError
 from models import tell
 from models.dataset import PeopleSet, read_info
 from models.export import load
@@ -25,16 +26,16 @@ def told(dots_set, tmp_path_factory) -> tuple[Path, Path]:
     """A run that ended, and what became of it: prompts trained for a moment."""
     run, out = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("told")
     torch.manual_seed(0)
-    network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45}, prompt=True)
+    network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45}, locate=1.0)
     network.init_weights()
     saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": read_info(dots_set)["keypoints"]}
     torch.save(saved | {"state_dict": network.state_dict()}, run / "weights.pth")
-    recipe = load_recipe("tiny", {"beta": {"dots": 0.45}, "prompt": True})
+    recipe = load_recipe("tiny", {"beta": {"dots": 0.45}})
     (run / "manifest.json").write_text(json.dumps({"recipe": recipe, "weights_sha256": "0" * 64}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tell, "POSES", 300)
-        patch.setattr(tell, "BATCH", 8)
-        tell.tell(run, dots_set, out, passes=2, epochs=2, seed=0)
+        for name, value in {"POSES": 300, "PEOPLE": 32, "BATCH": 8, "WEIGHED": 32}.items():
+            patch.setattr(tell, name, value)
+        tell.tell(run, dots_set, out, passes=2, seed=0)
     return run, out
 
 
@@ -47,31 +48,40 @@ def test_with_nothing_known_the_student_stays_what_it_was(told):
 
 
 def test_a_known_point_speaks_about_the_others(told):
-    before, after = (load(folder / "weights.pth")[0] for folder in told)
+    after = load(told[1] / "weights.pth")[0]
     pixels, xy, given = torch.randn(1, 3, *SIZE_HW), torch.full((1, 21, 2), 20.0), torch.zeros(1, 21)
     given[0, 0] = 1
     with torch.no_grad():
-        pairs = zip(before(pixels, xy, given), after(pixels, xy, given), strict=True)
-        moved = [(a - b).abs().amax(dim=-1)[0] for a, b in pairs]
+        moved = [(a - b).abs().amax(dim=-1)[0] for a, b in zip(after(pixels), after(pixels, xy, given), strict=True)]
     assert all((axis > 0).all() for axis in moved)
 
 
 def test_poses_are_learnt_better_than_their_mean(told, dots_set):
     people, (network, _) = PeopleSet(str(dots_set)), load(told[1] / "weights.pth")
     xy = torch.as_tensor(people.arrays["xy"]).float() * 64 / 160
-    known = torch.isfinite(xy).all(dim=-1)
-    given = known.float()
-    given[:, 0] = 0
-    rows = known[:, 0]
+    given = torch.isfinite(xy).all(dim=-1).float()
+    rows = given[:, 0] > 0
+    xy, given = torch.nan_to_num(xy)[rows], given[rows]
     with torch.no_grad():
-        guess = network.prompts.expected(torch.nan_to_num(xy), given)[rows, 0]
-    mean = (torch.nan_to_num(xy) * given[..., None]).sum(dim=1) / given.sum(dim=1)[:, None]
-    error = [float((one - xy[rows, 0]).norm(dim=-1).mean()) for one in (guess, mean[rows])]
+        mean, _, share = network.prompts.prior(xy, given, given, torch.zeros(len(xy), 1, dtype=torch.int64))
+    guess = (mean * share.exp()[..., None]).sum(dim=2)[:, 0]
+    others = given.clone()
+    others[:, 0] = 0
+    middle = (xy * others[..., None]).sum(dim=1) / others.sum(dim=1)[:, None]
+    error = [float((one - xy[:, 0]).norm(dim=-1).mean()) for one in (guess, middle)]
     assert np.isfinite(error).all() and error[0] < error[1]
+
+
+def test_a_student_without_a_coarse_map_is_refused(told, tmp_path):
+    network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45})
+    saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": ["nose"] * 21}
+    torch.save(saved | {"state_dict": network.state_dict()}, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=r"trained with a coarse map \(locate > 0\)"):
+        load(tmp_path / "weights.pth", prompt=True)
 
 
 def test_the_manifest_says_from_which_weights_and_how(told):
     manifest = json.loads((told[1] / "manifest.json").read_text())
     assert manifest["told"]["from"] == "0" * 64
-    assert (manifest["told"]["passes"], manifest["told"]["epochs"]) == (2, 2)
+    assert (manifest["told"]["passes"], manifest["told"]["seed"]) == (2, 0)
     assert manifest["weights_sha256"] != "0" * 64

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
 from annotator.errors import InputError
-from models import train
-from models.recipe import RECIPES, load_recipe, runner_config
+from models import losses, train
+from models.recipe import RECIPES, load_recipe, runner_config, with_weights
 
 NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
 FITTING = {"beta": {"dots": 0.45}, "batch": 4}
@@ -34,8 +34,24 @@ def test_a_recipe_inherits_what_it_does_not_say():
 
 
 def test_the_papers_weights_are_the_defaults():
-    recipe = load_recipe("tiny")
-    assert (recipe["alpha"], sorted(recipe["beta"].values())) == (0.30, [0.25, 0.45])
+    assert load_recipe("tiny")["alpha"] == 0.30
+    assert losses.BETA == {"tinypose": 0.45, "tinypose_mpii16": 0.25}
+    assert load_recipe("paper_t")["beta"] == {"rtmpose-m-coco": 0.45, "rtmpose-m-mpii": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("told", "teachers", "beta"),
+    [
+        (None, [{"name": "dots", "beta": 0.6}, {"name": "tinypose", "beta": 0.1}], {"dots": 0.6, "tinypose": 0.1}),
+        (None, [{"name": "tinypose_mpii16"}, {"name": "dots"}], {"tinypose_mpii16": 0.25}),
+        (None, [], {}),
+        ({"dots": 0.2}, [{"name": "dots", "beta": 0.6}], {"dots": 0.2}),
+    ],
+    ids=["as-the-set-says", "the-papers-where-it-does-not", "no-teachers", "the-recipe-comes-first"],
+)
+def test_teachers_weights_come_from_the_recipe_or_the_set(tmp_path, told, teachers, beta):
+    (tmp_path / "set.json").write_text(json.dumps({"version": 1, "teachers": teachers}))
+    assert with_weights({"beta": told, "epochs": 3}, tmp_path) == {"beta": beta, "epochs": 3}
 
 
 def test_a_file_of_ones_own_is_a_recipe(tmp_path):

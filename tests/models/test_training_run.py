@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from models import train
+from models import record, train
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,13 @@ def arguments(data: Path, out: Path, *more: str, changes: tuple[str, ...] = ()) 
 
 def weights(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "weights.pth", weights_only=True)
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """A run's metrics without what a clock says."""
+    clock = ("images_per_s", "eta_s")
+    rows = record.rows(folder / record.METRICS)
+    return [{name: value for name, value in row.items() if name not in clock} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,19 @@ def test_a_run_leaves_weights_and_a_manifest_that_names_them(unbroken, dots_set)
     assert (saved["size"], saved["size_hw"], saved["split"], len(saved["keypoints"])) == ("tiny", (64, 64), 4.0, 21)
 
 
+def test_a_run_keeps_how_it_began_its_metrics_and_their_curves(unbroken, dots_set):
+    out, (*lines, end) = unbroken
+    windows = [row for row in record.rows(out / record.METRICS) if "loss" in row]
+    checks = [row for row in kept(out) if "loss" not in row]
+    assert windows == lines
+    assert [(row["epoch"], row["step"]) for row in checks] == [(1, 4), (2, 8), (3, 12)]
+    assert checks[-1] == {"epoch": 3, "step": 12} | end["check"]
+    (start,) = record.rows(out / record.STARTS)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (start["epoch"], start["data"], start["git"]) == (0, str(dots_set), manifest["git"])
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_what_is_saved_is_the_moving_average(unbroken):
     out, _ = unbroken
     # mmengine's checkpoint holds the average as the model's weights, and the weights themselves as the average's.
@@ -106,16 +126,26 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(unbroken, dots_set, tmp_pat
     resumed, straight = weights(tmp_path)["state_dict"], weights(unbroken[0])["state_dict"]
     for name, value in straight.items():
         assert torch.allclose(resumed[name].double(), value.double(), atol=1e-6), name
+    # Nothing is there twice, nothing is missing, and all of it is as in the unbroken run.
+    for row, wanted in zip(kept(tmp_path), kept(unbroken[0]), strict=True):
+        assert row == pytest.approx(wanted, abs=1e-6)
+    assert [row["epoch"] for row in record.rows(tmp_path / record.STARTS)] == [0, lines[0]["epoch"] - 1]
 
 
-def test_a_run_stopped_before_its_last_check_makes_up_for_it(unbroken, dots_set, tmp_path):
+@pytest.mark.parametrize("epoch", [2, 3], ids=["half-way", "at-the-end"])
+def test_a_run_stopped_between_a_checkpoint_and_its_check_makes_up_for_it(unbroken, dots_set, tmp_path, epoch):
     out, lines = unbroken
-    for name in ("recipe.json", "epoch_3.pth"):
+    for name in ("recipe.json", f"epoch_{epoch}.pth"):
         shutil.copy(out / name, tmp_path / name)
-    (end,) = training.run(arguments(dots_set, tmp_path, "--check", str(dots_set)))
-    assert end["done"] and end["check"] == lines[-1]["check"]
+    # One line of losses and one of the check an epoch; of the last one's check only half was written.
+    written = (out / record.METRICS).read_text().splitlines(keepends=True)[: 2 * epoch]
+    (tmp_path / record.METRICS).write_text("".join(written)[:-20])
+    *_, end = training.run(arguments(dots_set, tmp_path, "--check", str(dots_set)))
+    assert end["done"] and end["check"] == pytest.approx(lines[-1]["check"], abs=1e-6)
+    for row, wanted in zip(kept(tmp_path), kept(out), strict=True):
+        assert row == pytest.approx(wanted, abs=1e-6)
     before, after = weights(out)["state_dict"], weights(tmp_path)["state_dict"]
-    assert all(torch.equal(before[name], value) for name, value in after.items())
+    assert all(torch.allclose(before[name].double(), value.double(), atol=1e-6) for name, value in after.items())
 
 
 def test_a_finished_run_that_is_run_again_changes_nothing(unbroken, dots_set):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotator import formats, rounds
+from annotator import demo, formats, rounds
 from annotator.formats.dataset import Dataset
 from annotator.people import People
 from annotator.skeletons import UNION_21
@@ -77,3 +77,18 @@ def test_a_network_without_prompts_is_asked_as_before(source: Dataset, tiny_stud
     plain = registry.resolve(str(tiny_student), UNION_21, tiny_student.parent)
     people = source.people.project(UNION_21)
     assert np.array_equal(proposed(plain, source, people), proposed(plain, source, people.hide(EVERYTHING)))
+
+
+def test_the_rest_follows_a_correction_with_the_student_that_ships(tmp_path: Path) -> None:
+    labels = demo.unpack(tmp_path)
+    source = formats.read(labels, tmp_path / "images", "coco")
+    people, elbow = source.people.project(UNION_21), UNION_21.index("left_elbow")
+    model, given = registry.resolve("default", UNION_21), np.full(people.xy.shape, np.nan)
+    alone = rounds.repropose(model, source.images, people, given, Cache(None)).xy
+    given[:, elbow] = alone[:, elbow] + people.bbox_xywh[:, 2:3] * [0.15, 0]
+    after = rounds.repropose(model, source.images, people, given, Cache(None)).xy
+    others = np.arange(len(UNION_21)) != elbow
+    moved = np.linalg.norm(after - alone, axis=2)[:, others].max(axis=1) / (0.15 * people.bbox_xywh[:, 2])
+    # A little where the picture is clear; as far as the elbow for the man whose arms hide each other.
+    assert moved.min() > 0.1 and moved.max() > 1
+    assert np.array_equal(rounds.repropose(model, source.images, people, given * np.nan, Cache(None)).xy, alone)
