@@ -189,6 +189,25 @@ def test_filters_take_a_person_and_its_prediction_away_together(tmp_path, people
     assert values(result)["ap"] == pytest.approx(1)
 
 
+def test_only_named_keypoints_are_compared_while_filters_and_yardsticks_rest_on_all_labels(tmp_path, people, run):
+    face = COCO_17.indices(names := ("nose", "left_eye", "right_ear"))
+    xy = np.nan_to_num(people.xy, nan=9.0) + 1000
+    xy[:, face] -= 1000
+    truth, pred = write_truth(tmp_path, people), write_rows(tmp_path / "p.parquet", hidden(people, xy))
+    result = run(pred, truth, "--keypoints", "nose, left_eye,right_ear", "--min-keypoints", "13")
+    kept = people.labelled.sum(axis=1) >= 13
+    assert result["keypoints"] == list(names) and result["people"]["with_prediction"] == kept.sum()
+    assert values(result)["mean_oks"] == values(result)["ap"] == values(result)["pck_0.2"] == pytest.approx(1)
+    torso = people.labelled[:, COCO_17.indices(("left_shoulder", "right_hip"))].all(axis=1)
+    assert result["summary"]["pck_0.2"]["keypoints"] == people.labelled[kept & torso][:, face].sum()
+
+
+def test_an_unknown_keypoint_is_refused(tmp_path, people, capsys):
+    truth, pred = write_truth(tmp_path, people), write_rows(tmp_path / "p.parquet", hidden(people))
+    assert main(["evaluate", str(pred), "--against", str(truth), "--format", "coco", "--keypoints", "nose,tail"]) == 1
+    assert "expected a keypoint of coco17, got 'tail'" in capsys.readouterr().err
+
+
 def test_results_list_is_matched_by_nearness_and_its_surplus_costs_precision(tmp_path, people, run):
     truth, perfect = write_truth(tmp_path, people), hidden(people, np.nan_to_num(people.xy, nan=9.0))
     mixed = np.random.default_rng(0).permutation(30)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from annotator.formats.dataset import Dataset
 
 # A pipe has no width of its own; the widest table needs this much.
 WIDTH = 100
@@ -29,6 +32,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for the intervals; 0 for none.")] = 1000,
     min_keypoints: Annotated[int, typer.Option(min=0, help="Leave out people with fewer labels.")] = 0,
     min_area: Annotated[float, typer.Option(min=0, help="Leave out people whose area is not above this, px^2.")] = 0,
+    keypoints: Annotated[str, typer.Option(help="Compare only these keypoints of the truth, comma between.")] = "",
     also_labelled: Annotated[
         bool,
         typer.Option(
@@ -43,26 +47,21 @@ def evaluate(
 
     Only labels that came with the dataset or were placed blind count. Intervals are 95 %, resampled by image.
     """
-    from annotator import formats
     from annotator.evaluation.comparison import compare
     from annotator.evaluation.figures import CONVENTIONS, figures
     from annotator.evaluation.predictions import read_predictions
     from annotator.evaluation.tables import tables
-    from annotator.files import read_bytes
 
-    beside = against.parent / "images"
-    truth = formats.read(against, images or (beside if beside.is_dir() else against.parent), format_)
-    if list_:
-        listed = read_bytes(list_, "a list of file names").decode("utf-8", "replace").splitlines()
-        truth = formats.restrict(truth, [name.strip() for name in listed if name.strip()])
+    truth = _truth(against, images, format_, list_)
     predictions = read_predictions(pred, truth.people.skeleton, also_labelled=also_labelled)
-    comparison = compare(predictions, truth, min_keypoints=min_keypoints, min_area=min_area)
+    names = [name.strip() for name in keypoints.split(",") if name.strip()]
+    comparison = compare(predictions, truth, min_keypoints=min_keypoints, min_area=min_area, keypoints=names)
     result = {
         "predictions": str(pred),
         "truth": str(against),
         "format": truth.format,
         "settings": {
-            "min_keypoints": min_keypoints, "min_area": min_area, "also_labelled": also_labelled,
+            "min_keypoints": min_keypoints, "min_area": min_area, "keypoints": names, "also_labelled": also_labelled,
             "bootstrap": bootstrap, "seed": seed,
         },
         "conventions": CONVENTIONS,
@@ -76,6 +75,15 @@ def evaluate(
         _show(tables(result))
     if strict and truth.problems:
         raise typer.Exit(1)
+
+
+def _truth(against: Path, images: Path | None, format_: str, list_: Path | None) -> Dataset:
+    """The true labels, of all pictures or of those that a file lists."""
+    from annotator import formats, sources
+
+    beside = against.parent / "images"
+    truth = formats.read(against, images or (beside if beside.is_dir() else against.parent), format_)
+    return formats.restrict(truth, sources.listed(list_)) if list_ else truth
 
 
 def _show(renderables: Iterable[RenderableType]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,19 +84,26 @@ class Comparison:
         }
 
 
-def compare(predictions: Predictions, dataset: Dataset, *, min_keypoints: int = 0, min_area: float = 0) -> Comparison:
+def compare(
+    predictions: Predictions, dataset: Dataset, *, min_keypoints: int = 0, min_area: float = 0,
+    keypoints: Sequence[str] = (),
+) -> Comparison:  # fmt: skip
     """Join predictions and truth.
 
     People of the truth with fewer than `min_keypoints` labels, or an area of `min_area` square pixels or less, leave
-    together with their prediction. All others stay, with a prediction or without.
+    together with their prediction. All others stay, with a prediction or without. Where `keypoints` are named, only
+    these are compared; who stays, and the yardsticks, still rest on all labels.
 
     Raises:
         InputError: nothing is left to compare.
+        SkeletonError: the truth has no keypoint of such a name.
     """
     truth, usable, row = dataset.people, evaluable(dataset.people), match(predictions, dataset.people)
     has, area = row >= 0, np.where(dataset.people.area > 0, dataset.people.area, dataset.people.scale_px() ** 2)
     kept = (usable.sum(axis=1) >= min_keypoints) & (area > min_area)
     columns = predictions.skeleton.columns_of(truth.skeleton)
+    if keypoints:
+        columns[np.setdiff1d(np.arange(len(columns)), truth.skeleton.indices(keypoints))] = -1
     asked = np.where(has[:, None], _rows(predictions.asked, row)[:, columns], True) & (columns >= 0)
     counted = usable & asked & kept[:, None]
     compared = np.flatnonzero((counted & has[:, None]).any(axis=0))
