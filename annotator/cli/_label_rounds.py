@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,9 @@ def push(
     traps: Annotated[int, typer.Option(min=0, help="With --budget: people with one proposal displaced.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="With --budget: seed of all chance.")] = 0,
     unlock: Annotated[bool, typer.Option("--unlock", help="Labels may be moved, too.")] = False,
-    overlap: Annotated[int, typer.Option(min=1, help="Reviewers for each picture.")] = 1,
+    overlap: Annotated[
+        int | None, typer.Option(min=1, help="Reviewers for each picture. [default: as before, at first 1]")
+    ] = None,
     images_url: Annotated[
         list[str] | None, typer.Option(help="PREFIX or SOURCE=PREFIX of the pictures' addresses, for a team's server.")
     ] = None,
@@ -73,10 +76,12 @@ def pull(
 
     with Project.open(project or Path()) as opened, server.connect(url, home) as client:
         if watch:
+            _heed_interrupts()
             sync.watch(opened, client, every, lambda pulled: tell(pulled, reviewers.disagreements(opened, client)))
         with bar("reading", "tasks") as progress:
             pulled = sync.pull(opened, client, progress)
         tell(pulled, reviewers.disagreements(opened, client))
+        pulled.check()
 
 
 def backend(
@@ -91,12 +96,19 @@ def backend(
     from annotator.labelstudio.live import Live
     from annotator.store.project import Project
 
+    _heed_interrupts()
     live = Live.open(project or Path(), student)
     with backend.serving(live, port) as address:
         with Project.open(live.folder) as opened, server.connect(url, home) as client:
             titles = backend.connect(opened, client, address)
         print(f"{live.model.name} answers at {address}, asked by: {', '.join(titles)}", flush=True)
         backend.wait()
+
+
+def _heed_interrupts() -> None:
+    """Have SIGINT end what goes on until then, though a shell starts background jobs with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _print(summary: dict[str, object], lines: list[str], as_json: bool) -> None:

@@ -134,6 +134,10 @@ class Client:
         """Labelling configuration (XML) of a project, as it stands on the server."""
         return str(self._call(f"project {project}", lambda: self._sdk.projects.get(project)).label_config)
 
+    def set_overlap(self, project: int, overlap: int) -> None:
+        """How many annotations each task of a project is to have, those that are there included."""
+        self._call(f"project {project}", lambda: self._sdk.projects.update(project, maximum_annotations=overlap))
+
     def import_tasks(self, project: int, tasks: Sequence[Task]) -> None:
         """Send a batch of tasks, whole or not at all.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotator.decisions import DECIDED
+from annotator.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Pulled:
         traps_missed: displaced proposals that were submitted as they were.
         problems: what could not be understood, one line each.
         elsewhere: rounds that were pushed, but not to this server.
+        edited: projects that were passed over, since their configuration was changed by hand; an error's words each.
     """
 
     answers: int = 0
@@ -66,6 +68,7 @@ class Pulled:
     traps_missed: int = 0
     problems: list[str] = field(default_factory=list)
     elsewhere: list[int] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.answers or self.skipped or self.problems)
@@ -74,6 +77,11 @@ class Pulled:
         """Count what another came to as well."""
         for name in self.__dict__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def check(self) -> None:
+        """Raise InputError where a project was passed over; what the others came to is in the store."""
+        if self.edited:
+            raise InputError("; ".join(self.edited))
 
     def summary(self) -> dict[str, Any]:
         """Numbers for `--json`."""

@@ -58,7 +58,7 @@ def push_round(
     request: Request | None = None,
     *,
     unlock: bool = False,
-    overlap: int = 1,
+    overlap: int | None = None,
     batch: int = sync.BATCH,
     progress: sync.Progress = sync.nobody,
 ) -> Pushed:

@@ -18,6 +18,7 @@ from scipy.stats import binomtest
 
 from annotator.agreement import Open, settle
 from annotator.decisions import DECIDED
+from annotator.labelstudio import sync
 from annotator.labelstudio.client import Client
 from annotator.people import ORIGINS
 from annotator.skeletons import UNION_21
@@ -187,13 +188,13 @@ def disagreements(project: Project, client: Client) -> list[str]:
     """Bring the tabs on the server up to date with what reviewers disagree on, and say where they are, a line each.
 
     A round's tab is replaced each time, and taken away where all is settled. Projects the server does not have are
-    passed over: they are on another one.
+    passed over: they are on another one; those edited by hand are, too.
     """
     now = snapshot(project)
     open_ = settle(now.people, now.said.decisions).open
     words = {(name, one.keypoint) for one in open_ for name in now.said.names_of(one.person_id)}
     urls = _show(project, client, words)
-    return [f"reviewers disagree on {len(open_):,} points: {', '.join(urls) or 'on another server'}"] if open_ else []
+    return [f"reviewers disagree on {len(open_):,} points: {', '.join(urls) or 'no tab here'}"] if open_ else []
 
 
 def _show(project: Project, client: Client, wanted: set[tuple[str, str]]) -> list[str]:
@@ -201,7 +202,7 @@ def _show(project: Project, client: Client, wanted: set[tuple[str, str]]) -> lis
     urls = []
     for number, title in tasks.rounds_out(project):
         there = client.find_project(title)
-        if there is None:
+        if there is None or sync.difference(project, client, there):
             continue
         keys = set(tasks.keys_deciding(project, number, wanted))
         found = [task for key, task in client.keys_of(there.id) if key in keys] if keys else []

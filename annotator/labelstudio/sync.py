@@ -47,13 +47,13 @@ class How:
     Attributes:
         pictures: how the server finds each source's pictures, by the source's name.
         unlock: labels may be moved.
-        overlap: reviewers for each task of a new project.
+        overlap: reviewers for each task; None leaves them as the project has them, one in a new project.
         batch: tasks in one request.
     """
 
     pictures: Mapping[str, Pictures]
     unlock: bool = False
-    overlap: int = 1
+    overlap: int | None = None
     batch: int = BATCH
 
 
@@ -86,8 +86,11 @@ def push(
             tasks.put_tasks(project, now.round, [(p.key, p.image_id, p.rank, p.to_json()) for p in some])
         there = find(project, client, now.round, title)
         if there is None:
-            there = client.find_or_make_project(title, _config(project), maximum_annotations=how.overlap)
-        _check_config(project, client, there)
+            there = client.find_or_make_project(title, _config(project), maximum_annotations=how.overlap or 1)
+        if edited := difference(project, client, there):
+            raise InputError(edited)
+        if how.overlap and not there.made:
+            client.set_overlap(there.id, how.overlap)
         row = tasks.put_project(project, now.round, _identity(client, there.id))
         for storage in sorted({pictures.storage for pictures in how.pictures.values()} - {""}):
             client.add_storage_local(there.id, storage)
@@ -153,13 +156,15 @@ def _worked_on(client: Client, number: int) -> bool:
 def pull(project: Project, client: Client, progress: Progress = nobody) -> Pulled:
     """Read what reviewers submitted since the last pull, in all rounds that were pushed to this server.
 
+    A project whose configuration was changed there is passed over (see `Pulled.check`); the others are read.
+
     Args:
         project: whose rounds they are.
         client: the server.
         progress: told how many changed tasks were read; how many there are is not known before.
 
     Raises:
-        InputError: nothing was pushed to this server, or a project's configuration was changed there.
+        InputError: nothing was pushed to this server.
         MissingError: no server answers, or it refuses the token.
         StorageError: it went on failing, or the store cannot be written; running this again goes on from here.
     """
@@ -167,12 +172,14 @@ def pull(project: Project, client: Client, progress: Progress = nobody) -> Pulle
         wanted = "a round that was pushed (annotator label push)"
         raise InputError(expected(wanted, "none", str(project.folder)))
     pulled = Pulled()
-    for number, title in reversed(out):  # the newest first: an older one that is spoilt does not hold it up
+    for number, title in reversed(out):  # the newest first: what fails in an older one does not hold it up
         there = find(project, client, number, title)
         if there is None:
             pulled.elsewhere.append(number)
             continue
-        _check_config(project, client, there)
+        if edited := difference(project, client, there):
+            pulled.edited.append(edited)
+            continue
         row = tasks.put_project(project, number, _identity(client, there.id))
         _pull(project, client, there.id, row, pulled, progress)
     if len(pulled.elsewhere) == len(out):
@@ -217,6 +224,7 @@ def watch(
         try:
             if pulled := pull(project, client):
                 tell(pulled)
+            pulled.check()
             failures = 0
         except (MissingError, StorageError):
             failures += 1
@@ -247,12 +255,13 @@ def _config(project: Project) -> str:
     return config.make(SKELETONS[project.settings.skeleton])
 
 
-def _check_config(project: Project, client: Client, there: LabelProject) -> None:
-    """Raise InputError where a project's configuration is no longer what its tasks were made for."""
-    if found := config.differences(_config(project), there.config):
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        where = f"{client.url}: labelling configuration of project {there.id} ({there.title})"
-        raise InputError(expected("it as it was made", f"another: {found[0]}{more}; nothing was changed", where))
+def difference(project: Project, client: Client, there: LabelProject) -> str:
+    """How a project's configuration is no longer what its tasks were made for, in the words of an error; else empty."""
+    if not (found := config.differences(_config(project), there.config)):
+        return ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    where = f"{client.url}: labelling configuration of project {there.id} ({there.title})"
+    return expected("it as it was made", f"another: {found[0]}{more}; nothing was changed", where)
 
 
 def _shown(project: Project, key: str) -> Shown:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from annotator.cli import main
 from annotator.errors import InputError
 from annotator.labelstudio import config, server
 from annotator.labelstudio.client import Client
 from annotator.skeletons import UNION_21
+from annotator.snapshot import snapshot
 from annotator.store import tasks
 from annotator.store.project import Project
+from tests import projects
 from tests.labelstudio.working import (
     PICTURES,
     decisions,
@@ -26,6 +31,8 @@ from tests.labelstudio.working import (
     submit,
     tasks_in,
 )
+
+EDITED = "it as it was made, got another: keypoint: 'nose' is not there (new there: 'Nase'); nothing was changed"
 
 
 @pytest.fixture
@@ -40,11 +47,38 @@ def test_a_configuration_edited_by_hand_is_an_error_that_names_the_difference(
     edited = config.make(UNION_21).replace('"nose"', '"Nase"')
     client.request("PATCH", f"api/projects/{pushed.project}/", {"label_config": edited})
     before = tasks_in(client, pushed.project)
-    what = "it as it was made, got another: keypoint: 'nose' is not there (new there: 'Nase'); nothing was changed"
-    for command in (lambda: push(folder, client, label_home), lambda: pulled(folder, client)):
-        with pytest.raises(InputError, match=re.escape(what)):
-            command()
+    with pytest.raises(InputError, match=re.escape(EDITED)):
+        push(folder, client, label_home)
     assert client.config_of(pushed.project) == edited and tasks_in(client, pushed.project) == before
+
+
+def test_a_round_that_was_edited_by_hand_is_named_and_all_others_are_pulled(
+    folder: Path, client: Client, label_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = push(folder, client, label_home)
+    with Project.open(folder) as project:
+        projects.write_round(folder, snapshot(project).people, 2)
+    newer = push(folder, client, label_home)
+
+    def label(config: str) -> None:
+        client.request("PATCH", f"api/projects/{newer.project}/", {"label_config": config})
+
+    def state() -> Any:
+        views = client.request("GET", "api/dm/views/", params={"project": newer.project})
+        return views, client.request("GET", f"api/projects/{newer.project}/"), tasks_in(client, newer.project)
+
+    label(config.make(UNION_21).replace('"nose"', '"Nase"'))
+    for pushed in (older, newer):
+        task = tasks_in(client, pushed.project)[0]
+        submit(client, task["id"], result_of(task))
+    before = state()
+    assert main(["label", "pull", str(folder), "--home", str(label_home), "--json"]) == InputError.exit_code
+    out, err = capsys.readouterr()
+    assert json.loads(out)["answers"] == 1
+    assert err.count("\n") == 1 and f"project {newer.project} ({newer.title}): expected {EDITED}" in err
+    assert state() == before
+    label(config.make(UNION_21))
+    assert pulled(folder, client).answers == 1
 
 
 def test_a_project_with_another_title_is_found_and_not_made_twice(

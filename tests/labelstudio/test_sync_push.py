@@ -70,6 +70,24 @@ def test_a_second_push_changes_nothing(folder: Path, client: Client, label_home:
     assert tasks_in(client, first.project) == before
 
 
+def test_a_second_push_changes_the_number_of_reviewers_where_it_names_one(
+    folder: Path, client: Client, label_home: Path
+) -> None:
+    number = push(folder, client, label_home).project
+    task = tasks_in(client, number)[0]
+    submit(client, task["id"], result_of(task))
+
+    def state() -> tuple[int, int, bool]:
+        there = client.request("GET", f"api/tasks/{task['id']}/")
+        assert len(there["annotations"]) == 1
+        wanted = client.request("GET", f"api/projects/{number}/")["maximum_annotations"]
+        return wanted, there["overlap"], there["is_labeled"]
+
+    for asked, found in [(None, (1, 1, True)), (2, (2, 2, False)), (None, (2, 2, False)), (1, (1, 1, True))]:
+        assert push(folder, client, label_home, overlap=asked).new == 0
+        assert state() == found
+
+
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_push_that_is_killed_goes_on_where_it_was(folder: Path, client: Client, label_home: Path, after: int) -> None:
     def kill(done: int, total: int) -> None:
