@@ -155,7 +155,19 @@ class OnnxModel:
         return outputs
 
     def read(self, crops: NDArray[np.uint8], given: FloatArray | None = None) -> Readout:
-        """Read crops (N, H, W, 3), in crop pixels, with flip test where the card says so; `given` as in `raw`."""
+        """Read crops (N, H, W, 3), in crop pixels, with flip test where the card says so; `given` as in `raw`.
+
+        Only one run's outputs are held at a time: 16 maps of 368 x 368 cells, and what is computed to read them, are
+        over 100 MB a person.
+        """
+        step = self.card.input.batch
+        parts = [
+            self._read(crops[i : i + step], None if given is None else given[i : i + step])
+            for i in range(0, len(crops), step)
+        ]
+        return Readout.unpack(np.concatenate([part.pack() for part in parts]))
+
+    def _read(self, crops: NDArray[np.uint8], given: FloatArray | None) -> Readout:
         out, raw = self.card.output, self.raw(crops, given)
         mirrored = self.raw(crops[:, :, ::-1], self._mirror(given)) if self.card.flip_test else None
         result = self._read_simcc(out, raw, mirrored) if isinstance(out, SimCC) else self._read_maps(out, raw, mirrored)

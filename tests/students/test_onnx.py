@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,23 @@ def test_a_word_depends_neither_on_the_others_in_the_batch_nor_on_threads(
     tmp_path: Path, kind: str, batch: int
 ) -> None:
     assert_alone_is_together(network(tmp_path, kind, input={"batch": batch}), 7)
+
+
+def test_memory_does_not_grow_by_the_maps_of_a_shards_people(tmp_path: Path) -> None:
+    model = network(tmp_path, "mean last", input={"batch": 2})
+
+    def peak(n: int) -> int:
+        pixels = crops(n)
+        tracemalloc.start()
+        try:
+            model.read(pixels)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(2)  # opens the network
+    # A person's 17 maps of 16 x 12 cells and what reads them are tens of kB, what is read 1.4 kB.
+    assert peak(42) < 2 * peak(2)
 
 
 @pytest.mark.slow
