@@ -48,7 +48,8 @@ def draw(run: Path) -> Path:
     _lines(check, "checks, by the moving average", checks, checked, marker="o")
     _lines(rate, "learning rate", windows, ["lr"])
     _lines(speed, "images a second since the start", windows, ["images_per_s"])
-    drawn = [line[name] for line in windows for name in losses if name in line] or [0.0]
+    values = [line[name] for line in windows for name in losses if name in line]
+    drawn = [value for value in values if np.isfinite(value)] or [0.0]
     # From fresh weights the first windows are so high that all others would be one flat line.
     loss.set_ylim(top=min(max(drawn), 1.5 * float(np.quantile(drawn, 0.95))) * 1.05 or None)
     for axes in (loss, rate, speed):

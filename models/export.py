@@ -56,6 +56,9 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
     model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
     own = model.state_dict()
+    trained = {name for name in state if name.startswith("prompts.")}
+    if trained and prompt and trained != {name for name in own if name.startswith("prompts.")}:
+        raise InputError(expected("prompts as models.tell makes them now", "others; run it again", str(weights)))
     fresh = {name: value for name, value in own.items() if name.startswith(("prompts.", "head.own"))}
     kept = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}
     model.load_state_dict(fresh | kept)

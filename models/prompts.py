@@ -65,10 +65,12 @@ def draw(
     rank = np.argsort(np.argsort(-(off + rng.uniform(0, 4, (n, k))), axis=1), axis=1)
     given = np.where((kind >= 1 - how.worst)[:, None], rank < rng.integers(1, 4, n)[:, None], given)
     xy = xy + rng.normal(0, 1, xy.shape) * np.where(rng.random(n) < 1 / 3, how.jitter_px, 0)[:, None, None]
-    wrong, swapped = rng.random((n, k)) < how.wrong, rng.random((n, k)) < 0.5
+    sides = flip.cpu().numpy()
+    # What has no other side can only lie elsewhere.
+    wrong, swapped = rng.random((n, k)) < how.wrong, (rng.random((n, k)) < 0.5) & (sides != np.arange(k))
     angle, far = rng.uniform(0, 2 * np.pi, (n, k)), rng.uniform(0.1, 0.5, (n, k)) * min(size_wh)
     elsewhere = xy + np.stack([np.cos(angle), np.sin(angle)], axis=-1) * far[..., None]
-    elsewhere = np.where(swapped[..., None], xy[:, flip.cpu().numpy()], elsewhere)
+    elsewhere = np.where(swapped[..., None], xy[:, sides], elsewhere)
     xy = np.where(wrong[..., None], elsewhere, xy)
     xy = np.where(given[..., None], xy, np.nan)
     return torch.as_tensor(xy, dtype=torch.float32, device=known.device)
@@ -135,7 +137,7 @@ class Prompts(nn.Module):
         super().__init__()
         self.size_wh, self.split, self.cell = size_wh, split, cell
         self.prior = Prior(keypoints, min(size_wh) / 4)
-        # Both are surer than they are right, the more so together: powers of each, and evidence where there is none.
+        # Neither is as sure as it is right: powers of each, and a little evidence where the map shows none.
         self.log_trust, self.log_sharp = (nn.Parameter(torch.full((keypoints,), -0.9)) for _ in range(2))
         self.floor = nn.Parameter(torch.full((keypoints,), -6.0))
 
@@ -177,7 +179,8 @@ class Prompts(nn.Module):
         """What the given keypoints add to the log marginals of the coarse map, (B, K, columns) and (B, K, rows)."""
         rows, columns = maps.shape[2:]
         known = given[..., None] > 0
-        everyone = torch.arange(maps.shape[1], device=maps.device).expand(len(maps), -1)
+        # Its shape, not its length: a length would fix the batch where the network is exported.
+        everyone = torch.arange(maps.shape[1], device=maps.device).expand(maps.shape[0], -1)
         mixture = self.prior(torch.where(known, xy, placed), given, torch.where(given > 0, given, sure), everyone)
         prior = (self._on_cells(mixture, rows, columns) + np.exp(FAINTEST)).log()
         seen = (maps.flatten(2) * self.log_sharp.exp()[:, None]).log_softmax(dim=-1)

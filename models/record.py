@@ -65,7 +65,9 @@ def git_state() -> tuple[str, str]:
 
     def git(*arguments: str) -> str:
         command = ["git", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, cwd=Path(__file__).parent
+        ).stdout
 
     # An installed package may lie inside somebody else's checkout.
     if shutil.which("git") is None or not git("ls-files", Path(__file__).name):

@@ -23,7 +23,7 @@ from onnxruntime import InferenceSession  # noqa: TID253 (this is not imported b
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import losses, onnx_file, targets
 from models.dataset import PeopleSet
@@ -151,22 +151,27 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     """Train the prompts of `run`'s student on the people of `data`; returns the manifest that is written to `out`.
 
     Raises:
-        InputError: no finished run, or one that was trained without a coarse map.
+        InputError: no finished run, one that was trained without a coarse map, or a set of other keypoints.
     """
     began = time.time()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network, saved = load(run / WEIGHTS, prompt=True)
     manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))
-    people = PeopleSet(str(data))
+    recipe = manifest["recipe"]
+    # Those that the student was trained on: one that has not seen a dataset is not told of it either.
+    people = PeopleSet(str(data), recipe["subset"], recipe["datasets"])
+    if people.info["keypoints"] != saved["keypoints"]:
+        ours, theirs = (", ".join(names) for names in (saved["keypoints"], people.info["keypoints"]))
+        raise InputError(expected(f"the student's keypoints ({ours})", theirs, str(data)))
     # onnxruntime looks several times as fast as torch on a processor.
     onnx_file.write(Looking(network), out / "looking.onnx", saved["size_hw"], ["x", "y", "maps"])
     looking = InferenceSession(str(out / "looking.onnx"), providers=["CPUExecutionProvider"])
     parts = []
     with torch.no_grad():
         for one in range(passes):
-            moved = manifest["recipe"]["augmentation"]
-            prepare = Preprocessor(people.info, saved["size_hw"], saved["split"], moved, seed + 1 + one)
+            moved = (saved["size_hw"], saved["split"], recipe["augmentation"], seed + 1 + one)
+            prepare = Preprocessor(people.info, *moved)
             parts.append(look(looking, people, prepare, network.prompts, WEIGHED // passes))
     several = {name: torch.cat([part[name] for part in parts]) for name in ("known", "placed", "sure")}
     rng, flip = np.random.default_rng(seed), torch.tensor(people.info["flip"])
@@ -178,8 +183,8 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
         torch.save(saved | {"state_dict": state}, temporary)
     manifest |= {
         "weights_sha256": file_sha256(out / WEIGHTS),
-        "told": {"from": manifest["weights_sha256"], "passes": passes, "seed": seed,
-                 "seconds": round(time.time() - began)},
+        "told": {"from": manifest["weights_sha256"], "data_sha256": file_sha256(data / "arrays.npz"), "passes": passes,
+                 "seed": seed, "seconds": round(time.time() - began)},
     }  # fmt: skip
     write_text(out / "manifest.json", json.dumps(manifest, indent=1))
     return dict(manifest)

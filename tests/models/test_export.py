@@ -17,7 +17,7 @@ from annotator.files import file_sha256
 from annotator.skeletons import UNION_21
 from annotator.students import card as cards
 from annotator.students.onnx import OnnxModel
-from models import export, onnx_file
+from models import export, losses, onnx_file
 from models.network import UnionPose
 from models.preprocess import MEAN, STD
 from models.recipe import load_recipe
@@ -35,7 +35,8 @@ def finished_run(folder: Path, **more) -> Path:
     folder.mkdir()
     saved = {"state_dict": network.state_dict(), "keypoints": list(UNION_21.keypoints)}
     torch.save(saved | {"size": "tiny", "size_hw": SIZE_HW, "split": SPLIT}, folder / "weights.pth")
-    manifest = {"recipe": load_recipe("tiny", {"size_hw": SIZE_HW}), "init": "", "people": {"dots": 1600}}
+    recipe = load_recipe("tiny", {"size_hw": SIZE_HW, "beta": losses.BETA})
+    manifest = {"recipe": recipe, "init": "", "people": {"dots": 1600}}
     manifest |= {"weights_sha256": file_sha256(folder / "weights.pth")} | more
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

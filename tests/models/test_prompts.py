@@ -180,4 +180,11 @@ def test_a_nan_becomes_a_place_that_is_not_given():
 
 def test_onnx_says_the_same(tmp_path):
     beside = {"prompt_xy": torch.rand(2, 21, 2) * 64, "prompt_given": (torch.rand(2, 21) < 0.5).float()}
-    assert onnx_file.write(prompted(), tmp_path / "told.onnx", (64, 64), ["x", "y"], beside=beside) < 1e-3
+    network, path = prompted(), tmp_path / "told.onnx"
+    assert onnx_file.write(network, path, (64, 64), ["x", "y"], beside=beside) < 1e-3
+    for people in (1, 3):  # any number of them
+        inputs = (torch.randn(people, 3, 64, 64), torch.rand(people, 21, 2) * 64, torch.ones(people, 21))
+        names = ("image", *beside)
+        found = onnx_file.run(path, **{name: one.numpy() for name, one in zip(names, inputs, strict=True)})
+        with torch.no_grad():
+            assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(found, network(*inputs), strict=True))

@@ -1,0 +1,165 @@
+"""Images a second of a training step here, beside MMPose's own pipeline for the same network, in one run.
+
+    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite tiny] [--steps 4]
+
+Both train at 256 x 192 on COCO's people, in turns, best round each. Ours has its crops in memory and cached teachers;
+MMPose's is its RTMPose-t configuration as it ships, on DIR's photographs, with its own number of workers or with none,
+whichever is faster. What of its pipeline is not installed is left out and named. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from models import export_mmpose, hooks, lite, network, preprocess  # noqa: F401  (some register themselves)
+from models.recipe import load_recipe, runner_config, with_weights
+
+THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"
+RECIPES = {"lite": "small", "tiny": "tiny"}
+
+
+@dataclass
+class Side:
+    """One way to train: batches, and a model with its optimiser."""
+
+    loader: Iterable[Any]
+    model: Any
+    optimiser: Any
+
+    def prepare(self, batch: Any) -> None:
+        """The data side of a step."""
+        self.model.data_preprocessor(batch, True)
+
+    def step(self, batch: Any) -> None:
+        """A whole step."""
+        self.model.train_step(batch, self.optimiser)
+
+
+def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any]) -> Side:
+    """A recipe's training on COCO's people of a set, with all that `models.train` does to make steps fast.
+
+    Its loss is over the union's 21 keypoints and the set's teachers; the coarse map, which MMPose lacks, is left out.
+    """
+    same = {"batch": batch, "datasets": ["coco"], "locate": 0.0}
+    recipe = with_weights(load_recipe(RECIPES[name], same | changes), data)
+    config = runner_config(recipe, data, None, folder)
+    model = MODELS.build(config.model).train()
+    hooks.hasten(model, recipe["size_hw"], folder / f"{name}.onnx", compiled=recipe["compiled"])
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)
+    return Side(loader, model, build_optim_wrapper(model, config.optim_wrapper))
+
+
+def theirs(name: str, annotations: Path, images: Path, batch: int, steps: int, workers: int) -> tuple[Side, list[str]]:
+    """MMPose's training on as many people of the file as the steps take, and what of its pipeline is left out.
+
+    Its own loss over COCO's 17 keypoints. For `lite` EfficientNet-Lite0 is the backbone, with the same stages frozen.
+    """
+    shipped = export_mmpose.find_config(THEIRS)
+    config = Config.fromfile(str(shipped))
+    init_default_scope("mmpose")
+    model, left_out = export_mmpose.without_mmdet(config), []
+    if name == "lite":
+        model["head"]["in_channels"] = lite.CHANNELS[1]
+    estimator = MODELS.build(model)
+    if name == "lite":
+        estimator.backbone = lite.EfficientNetLite(load_recipe(RECIPES[name])["frozen"])
+    pipeline = []
+    for transform in config.train_pipeline:
+        # MMPose has mmdet's colour augmentation itself.
+        transform["type"] = transform["type"].removeprefix("mmdet.")
+        if transform["type"] == "Albumentation" and find_spec("albumentations") is None:
+            left_out.append(f"Albumentation ({', '.join(one['type'] for one in transform['transforms'])})")
+        else:
+            pipeline.append(transform.to_dict())
+    loader = config.train_dataloader.to_dict()
+    people = {"ann_file": str(annotations), "data_prefix": {"img": str(images)}, "data_root": "",
+              "indices": batch * steps, "pipeline": pipeline,
+              "metainfo": {"from_file": str(shipped.parents[3] / "_base_" / "datasets" / "coco.py")}}  # fmt: skip
+    loader |= {"batch_size": batch, "num_workers": workers, "persistent_workers": workers > 0, "drop_last": True,
+               "dataset": loader["dataset"] | people}  # fmt: skip
+    wrapper = build_optim_wrapper(estimator, config.optim_wrapper)
+    return Side(Runner.build_dataloader(loader, seed=0), estimator.train(), wrapper), left_out
+
+
+def images_per_s(side: Side, do: Callable[[Any], None], steps: int, batch: int) -> float:
+    """Speed of some steps, from asking for the first batch to the end of the last."""
+    began = time.perf_counter()
+    for number, people in enumerate(islice(side.loader, steps)):
+        if hasattr(side.model.data_preprocessor, "step"):
+            side.model.data_preprocessor.step = number
+        do(people)
+    return steps * batch / (time.perf_counter() - began)
+
+
+def compare(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Both sides of one network; the data side alone goes first, and warms files, workers and compiled code."""
+    changes = {} if given.compiled else {"compiled": False}
+    sides = {"ours": ours(name, given.set, given.batch, folder, changes)}
+    for workers in sorted({given.workers, 0}):
+        sides[f"mmpose, {workers} workers"], left_out = theirs(
+            name, given.annotations, given.images, given.batch, given.steps, workers
+        )
+    best: dict[str, dict[str, float]] = {side: {} for side in sides}
+    for turn in range(given.repeat + 1):
+        for title, side in sides.items():
+            for what, do in (("data", side.prepare), ("step", side.step)):
+                speed = images_per_s(side, do, given.steps if turn else 1, given.batch)
+                if turn:
+                    best[title][what] = max(best[title].get(what, 0), speed)
+    own = best.pop("ours")
+    faster = {what: max(speeds[what] for speeds in best.values()) for what in own}
+    return {
+        "ours": _rounded(own), **{title: _rounded(speeds) for title, speeds in best.items()},
+        "ratio": {what: round(own[what] / faster[what], 2) for what in own}, "left_out_of_mmpose": left_out,
+    }  # fmt: skip
+
+
+def _rounded(speeds: dict[str, float]) -> dict[str, float]:
+    return {f"{what}_images_per_s": round(value, 1) for what, value in speeds.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", type=Path, required=True, help="training set with people of `coco`")
+    parser.add_argument("--annotations", type=Path, required=True, help="COCO keypoints of the same people")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=4, help="steps a round")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds")
+    asked = Config.fromfile(str(export_mmpose.find_config(THEIRS))).train_dataloader.num_workers
+    parser.add_argument("--workers", type=int, default=asked, help="MMPose's, as its configuration says")
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True, help="as the recipes say")
+    given = parser.parse_args(arguments)
+    cv2.setNumThreads(0)
+    MMLogger.get_current_instance().setLevel("ERROR")
+    # What is printed on the way goes elsewhere than the result.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        result = {name: compare(name, given, Path(folder)) for name in given.networks}
+    shape = {name: getattr(given, name) for name in ("batch", "steps", "repeat", "compiled")}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(json.dumps({"device": device, "threads": torch.get_num_threads(), **shape, **result}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
