@@ -1,172 +1,185 @@
-"""How far one dataset's keypoints lie from another's, as a network sees it, and what that costs where truth exists.
+"""How far one dataset's keypoints lie from another's, as networks see them, and a network's own constant biases.
 
-    python -m workflows.offsets --data DATA --out work_dirs/offsets [--student default]
+    python -m workflows.offsets --data DATA --out work_dirs/offsets [--only TABLE ...] [--set SET] [--student default]
 
-Shared names do not mean the same place: COCO's hips, MPII's, LSP's; LSP's neck and crown against MPII's upper_neck and
-head_top. A teacher of one dataset looks at people of another's `train` part (everything hidden); prediction minus
-label, along the body's axis (hips to shoulders, up is positive) and across it (to the person's left), in torso
-lengths, is the offset: median over people, 95 % interval by image. What the interval keeps from 0 is significant.
-
-Then the student on LSP's test half, whose neck and crown it never had a label of: PCK@.2 of its upper_neck and head_top
-against them, as they are, and moved by the offset that was estimated on LSP's first half.
+Shared names need not mean the same place. Networks look at people of two datasets, everything hidden (`looks.py`):
+differences in torso lengths, up the body (hips to shoulders) and to the person's left; medians, 95 % intervals by
+image, in bold where these keep clear of 0. An offset is agreed on where all networks find it so, on the same side.
+`bias` is each network against its own dataset's labels in pixels of its crop, the unit of its card's constants;
+`applied` is what moving hips by the offset buys on `choose`; `taught` is where a training set SET (of
+`workflows.training_set`) teaches the hips to be, and where the student puts them on `choose`. Necks and head tops:
+`workflows.lsp_head`.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from annotator import formats
-from annotator.metrics.bootstrap import bootstrap_ratios, image_weights, interval
-from annotator.metrics.pck import torso_size
-from annotator.people import People
-from annotator.proposals import Proposals
-from annotator.skeletons import UNION_21, FloatArray, IntArray
-from workflows.results import annotator
+from annotator.errors import AnnotatorError, InputError, expected
+from annotator.skeletons import UNION_21, FloatArray
+from annotator.students import crop
+from annotator.students.ensemble import fuse
+from annotator.students.onnx import OnnxModel
+from workflows.looks import TORSO, Looking, agreed, between, cell, frame, median, moved
+from workflows.teachers import cell as figure
+from workflows.teachers import gained
+from workflows.words import MEAN, Bench, compare, teachers, words
 
-ROUNDS = 2000
-TORSO = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
-LSP_AS_UNION = {"neck": "upper_neck", "crown": "head_top"}
-FIRST_HALF = 1000
-# What looks at whom: network, annotation file, pictures, format; LSP's first 1,000 pictures.
-LOOKS = {
-    "COCO's teacher on MPII": ("tinypose", "mpii/mpii_train.json", "mpii/images", "mpii"),
-    "MPII's teacher on COCO": ("tinypose_mpii16", "coco/person_keypoints_train.json", "coco/images", "coco"),
-    "MPII's teacher on LSP": ("tinypose_mpii16", "lsp/joints.mat", "lsp/images", "lsp"),
-    "COCO's teacher on LSP": ("tinypose", "lsp/joints.mat", "lsp/images", "lsp"),
-}
+HIPS = UNION_21.indices(TORSO[1])
+# Who is asked about a pair of datasets, and on which people of the second: a network that was trained on `train` is
+# biased there towards its labels, and looks at `choose`.
+WITNESSES = {"tinypose": "mpii", "tinypose_mpii16": "mpii/choose"}
+PAIRS = (("coco", "mpii"), ("lsp", "mpii"), ("lspet", "mpii"))
+OWN = {"tinypose": "coco", "tinypose_mpii16": "mpii/choose"}
 
 
-@dataclass(frozen=True)
-class Look:
-    """Predictions (N, K, 2) over the union beside labels (N, K, 2), NaN where there is none, of the same people."""
-
-    predicted: FloatArray
-    labels: FloatArray
-    people: People
-
-    def take(self, rows: IntArray) -> Look:
-        """Some of the people."""
-        return Look(self.predicted[rows], self.labels[rows], self.people.take(rows))
-
-    def images(self) -> IntArray:
-        """(N,) the image of each person, counted from 0."""
-        return np.unique(self.people.image_id.astype(str), return_inverse=True)[1]
-
-
-def look(student: str, annotations: Path, images: Path, kind: str, out: Path) -> Look:
-    """Propose with everything hidden, as a user would, and read it back beside the labels."""
-    annotator("propose", "--annotations", str(annotations), "--images", str(images), "--format", kind,
-              "--out", str(out), "--student", student, "--hide", "all")  # fmt: skip
-    people = formats.read(annotations, images, kind).people
-    made = Proposals.read_rows(out / "rounds" / "001" / "proposals.parquet", UNION_21)
-    row_of = {name: row for row, name in enumerate(people.person_id)}
-    people = people.take(np.array([row_of[name] for name in made.person_id]))
-    labels = people.project(UNION_21).xy
-    for theirs, ours in LSP_AS_UNION.items():
-        if theirs in people.skeleton.keypoints:
-            labels[:, UNION_21.index(ours)] = people.xy[:, people.skeleton.index(theirs)]
-    return Look(made.xy, labels, people)
-
-
-def frame(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors up the body and to its left, (N, 2, 2), and torso lengths (N,), NaN without shoulders and hips."""
-    top, bottom = (labels[:, UNION_21.indices(pair)].mean(axis=1) for pair in TORSO)
-    length = np.linalg.norm(top - bottom, axis=1)
-    up = (top - bottom) / length[:, None]
-    side = labels[:, UNION_21.index("left_shoulder")] - labels[:, UNION_21.index("right_shoulder")]
-    across = np.stack([up[:, 1], -up[:, 0]], axis=1)
-    across *= np.sign((across * side).sum(axis=1))[:, None]
-    return np.stack([up, across], axis=1), length
-
-
-def offsets(one: Look) -> FloatArray:
-    """Prediction minus label in torso lengths, (N, K, 2): up the body, and to its left."""
-    axes, length = frame(one.labels)
-    return np.einsum("nij,nkj->nki", axes, one.predicted - one.labels) / length[:, None, None]
-
-
-def median_with_interval(values: FloatArray, image: IntArray) -> tuple[float, float, float]:
-    """Median of values (N,), NaN left out, and its 95 % interval by image."""
-    known = np.isfinite(values)
-    values, image = values[known], np.unique(image[known], return_inverse=True)[1]
-    order = np.argsort(values)
-    ranked, medians = values[order], []
-    for weights in image_weights(int(image.max()) + 1, ROUNDS, seed=0):
-        total = np.cumsum(weights[:, image[order]], axis=1)
-        medians.append(ranked[(total >= total[:, -1:] / 2).argmax(axis=1)])
-    low, high = interval(np.concatenate(medians))
-    return float(np.median(values)), float(low), float(high)
-
-
-def table(title: str, one: Look) -> list[str]:
-    """Every keypoint that both know, as Markdown; significant ones in bold."""
-    off, image = offsets(one), one.images()
-    lines = [f"### {title}", "", "| keypoint | n | up the body | to the left |", "|---|---|---|---|"]
+def conventions(ask: Looking, pair: tuple[str, str]) -> tuple[list[str], FloatArray]:
+    """One pair of datasets as Markdown, and the offsets (21, 2) that all networks agree on."""
+    found = {name: between(ask.look(name, pair[0]), ask.look(name, on)) for name, on in WITNESSES.items()}
+    heads = " | ".join(f"{name}: n | up the body | to the left" for name in found)
+    lines = [f"### {pair[0]}'s labels minus {pair[1]}'s, torso lengths", "", f"| keypoint | {heads} | agreed |"]
+    lines.append(f"|---|{'---|---|---|' * len(found)}---|")
+    by = np.zeros((len(UNION_21), 2))
     for k, name in enumerate(UNION_21.keypoints):
-        n = int(np.isfinite(off[:, k, 0]).sum())
-        if n:
-            cells = [cell(*median_with_interval(off[:, k, axis], image)) for axis in range(2)]
-            lines.append(f"| {name} | {n:,} | {' | '.join(cells)} |")
+        each = [one[k] for one in found.values()]
+        if any(up.n for up, _ in each):
+            by[k] = [agreed([one[axis] for one in each]) for axis in range(2)]
+            cells = [f"{up.n or ''} | {cell(up)} | {cell(left)}" for up, left in each]
+            said = ", ".join(f"{value:.3f} {way}" for value, way in zip(by[k], ("up", "left"), strict=True) if value)
+            lines.append(f"| {name} | {' | '.join(cells)} | {said} |")
+    return [*lines, ""], by
+
+
+def bias(ask: Looking, name: str) -> list[str]:
+    """A network's word minus its own dataset's labels, pixels of its crop, right and down."""
+    one, net = ask.look(name, OWN[name]), ask.network(name)
+    box = one.part.people.bbox_xywh
+    zoom = crop.affines(box, net.card.input.size_hw, net.card.crop.factor)[:, 0, 0]
+    away = (one.said - one.labels) * zoom[:, None, None]
+    lines = [f"### {name} on {OWN[name]}: word minus label, crop pixels", "", "| keypoint | n | right | down |"]
+    lines.append("|---|---|---|---|")
+    for k, keypoint in enumerate(UNION_21.keypoints):
+        across, down = (median(away[:, k, axis], one.image) for axis in range(2))
+        if down.n:
+            lines.append(f"| {keypoint} | {down.n:,} | {cell(across, '.2f')} | {cell(down, '.2f')} |")
     return [*lines, ""]
 
 
-def cell(median: float, low: float, high: float) -> str:
-    """A median with its interval, in bold where that keeps clear of 0.
+def applied(ask: Looking, by: FloatArray) -> list[str]:
+    """Hips on `choose`, as the other dataset's network says them and as both fused, moved to the people's convention.
 
-    >>> cell(-0.1, -0.12, -0.08), cell(0.0, -0.01, 0.01)
-    ('**-.100** (-.120 to -.080)', '.000 (-.010 to .010)')
+    Args:
+        ask: whom to ask.
+        by: (21, 2) COCO's labels minus MPII's.
     """
-    text = [f"{value:.3f}".replace("0.", ".", 1) for value in (median, low, high)]
-    return f"**{text[0]}** ({text[1]} to {text[2]})" if low * high > 0 else f"{text[0]} ({text[1]} to {text[2]})"
-
-
-def transfer(one: Look) -> list[str]:
-    """PCK@.2 of upper_neck and head_top on LSP's test half, as they are and moved by the first half's offset."""
-    number = np.array([int(name.split(":")[1]) for name in one.people.person_id])
-    learn, test = one.take(np.flatnonzero(number < FIRST_HALF)), one.take(np.flatnonzero(number >= FIRST_HALF))
-    move = np.nanmedian(offsets(learn), axis=0)
-    axes, length = frame(test.labels)
-    back = np.einsum("nij,ki->nkj", axes, move) * length[:, None, None]
-    reference = torso_size(test.labels, UNION_21)
-    lines = ["### The student's neck and head top on LSP's test half", "",
-             "| keypoint | n | PCK@.2 as it is, % | moved by the offset, % |", "|---|---|---|---|"]  # fmt: skip
-    for name in LSP_AS_UNION.values():
-        k = UNION_21.index(name)
-        cells = []
-        for predicted in (test.predicted, test.predicted - back):
-            error = np.linalg.norm(predicted[:, k] - test.labels[:, k], axis=1)
-            counted = np.isfinite(error) & (reference > 0)
-            hit = (counted & (error <= 0.2 * reference)).astype(np.float64)[:, None]
-            n = counted.astype(np.float64)[:, None]
-            images = test.images()
-            low, high = interval(bootstrap_ratios(hit, n, images, int(images.max()) + 1, ROUNDS, seed=0))[:, 0]
-            cells.append(f"{100 * hit.sum() / n.sum():.1f} ({100 * low:.1f} to {100 * high:.1f})")
-        lines.append(f"| {name} | {int(n.sum()):,} | {' | '.join(cells)} |")
+    only_hips = np.zeros_like(by)
+    only_hips[HIPS] = by[HIPS]
+    lines = [
+        "### Hips moved to the people's own convention",
+        "",
+        "| on | who | as it is | bought |",
+        "|---|---|---|---|",
+    ]
+    known, coco, mpii = teachers(), "tinypose", "tinypose_mpii16"
+    for name, other, own, by in (("mpii", coco, mpii, -only_hips), ("coco", mpii, coco, only_hips)):
+        part = ask.parts[f"{name}/choose"]
+        said = {n: words(OnnxModel(known[n].card, known[n].weights), part, ask.cache) for n in (other, own)}
+        turned = said[other].copy()
+        turned[..., :2] = moved(said[other][..., :2], by)
+        trust, scale = np.ones((2, MEAN)), part.people.scale_px()
+        both = [fuse(np.stack([one, said[own]]), trust, scale)[0] for one in (said[other], turned)]
+        for metric in ("similarity",) if name == "coco" else ("pckh_0.5", "pckh_0.1"):
+            bench = Bench(part, metric)
+            lines.append(hips_row(bench, other, said[other], turned))
+            lines.append(hips_row(bench, f"{other} and {own}", *both))
     return [*lines, ""]
 
 
-def main() -> None:
+def hips_row(bench: Bench, who: str, old: FloatArray, new: FloatArray) -> str:
+    """A row of Markdown: both hips, as they are and moved."""
+    hips = []
+    for said in (old, new):
+        hips.append(np.full_like(said[..., :2], np.nan))
+        hips[-1][:, HIPS] = said[:, HIPS, :2]
+    found = compare(bench, *hips)
+    cells = figure(bench.metric, *found.figure(0)), gained(bench.metric, *found.gain(1, 0))
+    return f"| {bench.part.name}, {bench.metric} | {who} | {' | '.join(cells)} |"
+
+
+def taught(folder: Path) -> list[str]:
+    """Where a training set's teachers put the hips, up the body from the label."""
+    from models import dataset  # needs torch
+
+    info = dataset.read_info(folder)
+    arrays = dataset.read_arrays(folder, info)
+    names = [one["name"] for one in info["teachers"]]
+    lines = ["### Hips of a training set, torso lengths above the label", "", f"| people | n | {' | '.join(names)} |"]
+    lines.append(f"|---|---|{'---|' * len(names)}")
+    for d, part in enumerate(info["datasets"]):
+        rows = np.flatnonzero(arrays["dataset"] == d)
+        labels = arrays["xy"][rows].astype(np.float64)
+        axes, length = frame(labels)
+        away = arrays["teacher_xy"][rows, :, :, 0][:, :, HIPS] - labels[:, None, HIPS]
+        up = np.einsum("nx,ntkx->ntk", axes[:, 0], away).mean(axis=2) / length[:, None]
+        found = [median(up[:, j], np.arange(len(rows))) for j in range(len(names))]
+        lines.append(f"| {part} | {int(np.isfinite(length).sum()):,} | {' | '.join(map(cell, found))} |")
+    return [*lines, ""]
+
+
+def learnt(ask: Looking, student: str) -> list[str]:
+    """Where a student puts the hips of `choose`, up the body from the label."""
+    lines = [f"### Hips as {student} places them", "", "| on | n | torso lengths above the label |", "|---|---|---|"]
+    for part in ("coco/choose", "mpii/choose"):
+        one = ask.look(student, part, sure=0)
+        found = median(one.offsets()[:, HIPS, 0].mean(axis=1), one.image)
+        lines.append(f"| {part} | {found.n} | {cell(found)} |")
+    return [*lines, ""]
+
+
+def report(given: argparse.Namespace) -> Iterator[list[str]]:
+    """The tables that are asked for, each as soon as it is there.
+
+    Raises:
+        InputError: `taught` without a training set.
+    """
+    if "taught" in given.only and given.set is None:
+        raise InputError(expected("a training set for `taught`", "none", "--set"))
+    ask = Looking.at(given.data, given.out)
+    if "bias" in given.only:
+        yield from (bias(ask, name) for name in OWN)
+    if {"conventions", "applied"} & set(given.only):
+        found = {pair: conventions(ask, pair) for pair in (PAIRS if "conventions" in given.only else PAIRS[:1])}
+        if "conventions" in given.only:
+            yield from (lines for lines, _ in found.values())
+        if "applied" in given.only:
+            yield applied(ask, found[PAIRS[0]][1])
+    if "taught" in given.only:
+        yield taught(given.set)
+        yield learnt(ask, given.student)
+
+
+def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    tables = ("bias", "conventions", "applied", "taught")
+    parser.add_argument("--only", nargs="+", choices=tables, default=tables[:3], metavar="TABLE")
+    parser.add_argument("--set", type=Path, help="training set, for `taught`")
     parser.add_argument("--student", default="default")
-    given = parser.parse_args()
-    for title, (network, labels, images, kind) in LOOKS.items():
-        out = given.out / f"{kind}-{network}"
-        one = look(network, given.data / labels, given.data / images, kind, out)
-        if kind == "lsp":
-            number = np.array([int(name.split(":")[1]) for name in one.people.person_id])
-            one = one.take(np.flatnonzero(number < FIRST_HALF))
-        print("\n".join(table(title, one)), flush=True)
-    lsp = (given.data / "lsp" / "joints.mat", given.data / "lsp" / "images", "lsp")
-    one = look(given.student, *lsp, given.out / f"lsp-{Path(given.student).stem}")
-    print("\n".join(transfer(one)), flush=True)
+    try:
+        for lines in report(parser.parse_args()):
+            print("\n".join(lines), flush=True)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""LSP's clicked neck and crown beside MPII's constructed upper_neck and head_top: how far apart, and what for.
+
+    python -m workflows.lsp_head --data DATA --out work_dirs/offsets [--only TABLE ...] [--student default]
+
+`tilt`: LSP's labels minus MPII's as two networks see them (`looks.py`), along the network's own head line (upper_neck
+to head_top, whose length is 1) and to the person's left; all people, and thirds by the angle between labelled head line
+and torso. PCKh's head size is .75 of that length. `targets`: does LSP's label, moved by OFFSET, tell more than the
+teacher's word alone? A network that never saw LSP is the judge. `transfer`: a student's neck and head top on LSP's test
+half, as they are and moved by OFFSET; a student that had no such label has to place them from other datasets alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from annotator import formats
+from annotator.errors import AnnotatorError
+from annotator.metrics.bootstrap import bootstrap_ratios, interval
+from annotator.metrics.pck import torso_size
+from annotator.people import BoolArray
+from annotator.skeletons import UNION_21, FloatArray
+from annotator.training import Part
+from workflows.looks import LSP_AS_UNION, Look, Looking, Median, cell, frame, median
+from workflows.teachers import gained
+from workflows.words import ROUNDS
+
+ENDS = UNION_21.indices(LSP_AS_UNION.values())  # upper_neck, head_top
+# Who looks: the twin was trained on LSP's first half, its labels moved by an earlier estimate, so it is no witness of
+# its own; EfficientPose II saw MPII alone.
+WITNESSES = ("efficientpose2", "tinypose_mpii16")
+JUDGE, TEACHER = WITNESSES
+# LSP's label minus MPII's along the head line, in lengths of it: the judge's word in the table `tilt`, all people.
+OFFSET = {"upper_neck": 0.062, "head_top": -0.174}
+EVERY = 5  # every fifth person of LSP's first half is enough
+FIRST_HALF = 1000
+HEAD_SIZE = 0.75  # of the head line
+
+
+def head_frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unit vectors along the head line and to the person's left, (N, 2, 2), and its lengths (N,).
+
+    Args:
+        points: (N, 21, 2); left and right are told by the shoulders.
+    """
+    ends = points[:, ENDS]
+    line = ends[:, 1] - ends[:, 0]
+    length = np.linalg.norm(line, axis=1)
+    length = np.where(length > 0, length, np.nan)
+    along = line / length[:, None]
+    left, right = (points[:, UNION_21.index(f"{side}_shoulder")] for side in ("left", "right"))
+    across = np.stack([along[:, 1], -along[:, 0]], axis=1)
+    across *= np.sign((across * (left - right)).sum(axis=1))[:, None]
+    return np.stack([along, across], axis=1), length
+
+
+def tilt(labels: FloatArray) -> FloatArray:
+    """(N,) angle between head line and torso line in degrees, 0 for an upright head."""
+    head, torso = head_frame(labels)[0][:, 0], frame(labels)[0][:, 0]
+    return np.asarray(np.degrees(np.arccos(np.clip((head * torso).sum(axis=1), -1, 1))))
+
+
+def away(one: Look) -> FloatArray:
+    """Label minus word of both ends, (N, 2, 2): along the network's head line and to the left, in lengths of it."""
+    axes, length = head_frame(one.said)
+    return np.asarray(np.einsum("nij,nkj->nki", axes, (one.labels - one.said)[:, ENDS]) / length[:, None, None])
+
+
+def shifted(points: FloatArray, by: dict[str, float]) -> FloatArray:
+    """Points (N, 21, 2) with both ends moved along their own head line, in lengths of it; no line, no move."""
+    axes, length = head_frame(points)
+    out = points.copy()
+    for name, part in by.items():
+        out[:, UNION_21.index(name)] += np.nan_to_num(part * length[:, None] * axes[:, 0])
+    return out
+
+
+def thin(part: Part) -> Part:
+    """Every fifth person."""
+    return Part(part.name, part.images, part.people.take(np.arange(0, len(part.people), EVERY)), part.label_weight)
+
+
+def apart(pair: Sequence[Look], end: int, chosen: Sequence[BoolArray]) -> list[Median]:
+    """Labels of the first look's people minus those of the second's, along the head and across, for those `chosen`."""
+    here, there = (np.where(rows[:, None], away(one)[:, end], np.nan) for one, rows in zip(pair, chosen, strict=True))
+    return [median(here[:, axis], pair[0].image) - median(there[:, axis], pair[1].image, seed=1) for axis in range(2)]
+
+
+def by_tilt(ask: Looking) -> list[str]:
+    """The table `tilt`."""
+    heads = " | ".join(f"{name}: n | along the head | to the left" for name in WITNESSES)
+    lines = ["### LSP's labels minus MPII's, head lengths", "", f"| LSP against MPII, tilt | {heads} |"]
+    lines.append(f"|---|{'---|---|---|' * len(WITNESSES)}")
+    looks = {n: [ask.look(n, part, constants=True) for part in ("lsp/fifth", "mpii/choose")] for n in WITNESSES}
+    angles = [tilt(one.labels) for one in looks[JUDGE]]
+    low, high = np.nanpercentile(angles[0], [100 / 3, 200 / 3])
+    ranges = {"all": (-1, 181), f"below {low:.0f} degrees": (-1, low), "between": (low, high),
+              f"above {high:.0f} degrees": (high, 181)}  # fmt: skip
+    for end, (theirs, ours) in enumerate(LSP_AS_UNION.items()):
+        for title, (least, most) in ranges.items():
+            chosen: list[BoolArray] = [(angle >= least) & (angle < most) for angle in angles]
+            found = [apart(pair, end, chosen) for pair in looks.values()]
+            cells = [f"{along.n} | {cell(along)} | {cell(left)}" for along, left in found]
+            lines.append(f"| {theirs}, {ours}: {title} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def targets(ask: Looking) -> list[str]:
+    """The table `targets`: how far the judge is from the teacher's word, from the moved label, from their mean."""
+    judge, teacher = (ask.look(name, "lsp/fifth", constants=True) for name in (JUDGE, TEACHER))
+    own = ask.look(JUDGE, "mpii/choose", constants=True)
+    bias = np.nanmedian(away(own), axis=0)
+    axes, length = head_frame(judge.said)
+    wanted = judge.said[:, ENDS] + np.einsum("nij,ki->nkj", axes, bias) * length[:, None, None]
+    axes, length = head_frame(teacher.said)
+    back = np.array([OFFSET[name] for name in LSP_AS_UNION.values()])[None, :, None] * axes[:, None, 0]
+    label = teacher.labels[:, ENDS] - back * length[:, None, None]
+    word = teacher.said[:, ENDS]
+    lines = [
+        "### From the judge, head sizes",
+        "",
+        "| keypoint | n | teacher's word | moved label | their mean | the mean's gain |",
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for end, name in enumerate(LSP_AS_UNION.values()):
+        far = np.stack(
+            [np.linalg.norm(one[:, end] - wanted[:, end], axis=1) for one in (word, label, (word + label) / 2)]
+        )
+        far = np.minimum(far.T / (HEAD_SIZE * length[:, None]), 1)  # one head off is as wrong as two
+        known = np.isfinite(far).all(axis=1)
+        image = np.unique(teacher.image[known], return_inverse=True)[1]
+        drawn = bootstrap_ratios(far[known], np.ones_like(far[known]), image, int(image.max()) + 1, ROUNDS, seed=0)
+        mean = far[known].mean(axis=0)
+        gain = gained("similarity", float(mean[0] - mean[2]), *interval(drawn[:, 0] - drawn[:, 2]).tolist())
+        lines.append(f"| {name} | {known.sum()} | {' | '.join(f'{one:.3f}' for one in mean)} | {gain} |")
+    return [*lines, ""]
+
+
+def transfer(ask: Looking, student: str) -> list[str]:
+    """The table `transfer`: PCK of the torso on LSP's test half."""
+    one = ask.look(student, "lsp/test", sure=0)
+    lines = [f"### {Path(student).stem}'s neck and head top on LSP's test half, PCK of the torso, %", ""]
+    lines += ["| keypoint | n | @.2 as it is | @.2 moved | gain | @.1 as it is | @.1 moved | gain |", f"|{'---|' * 8}"]
+    reference = torso_size(one.labels, UNION_21)
+    for name in LSP_AS_UNION.values():
+        k, cells = UNION_21.index(name), []
+        n = np.isfinite(one.labels[:, k]).all(axis=1) & (np.nan_to_num(reference) > 0)
+        for threshold in (0.2, 0.1):
+            errors = [
+                np.linalg.norm(xy[:, k] - one.labels[:, k], axis=1) for xy in (one.said, shifted(one.said, OFFSET))
+            ]
+            hits = np.stack([n & (error <= threshold * reference) for error in errors], axis=1).astype(np.float64)
+            counted = np.stack([n, n], axis=1).astype(np.float64)
+            drawn = bootstrap_ratios(hits, counted, one.image, int(one.image.max()) + 1, ROUNDS, seed=0)
+            share, bounds = hits.sum(axis=0) / n.sum(), interval(drawn)
+            cells += [f"{100 * share[i]:.1f} ({100 * bounds[0, i]:.1f} to {100 * bounds[1, i]:.1f})" for i in range(2)]
+            cells.append(gained("pck_0.2", share[1] - share[0], *interval(drawn[:, 1] - drawn[:, 0]).tolist()))
+        lines.append(f"| {name} | {int(n.sum()):,} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def report(given: argparse.Namespace) -> Iterator[list[str]]:
+    """The tables that are asked for, each as soon as it is there."""
+    ask = Looking.at(given.data, given.out)
+    ask.parts["lsp/fifth"] = thin(ask.parts["lsp"])
+    if "tilt" in given.only:
+        yield by_tilt(ask)
+    if "targets" in given.only:
+        yield targets(ask)
+    if "transfer" in given.only:
+        lsp = given.data / "lsp"
+        whole = formats.read(lsp / "joints.mat", lsp / "images", "lsp", source="lsp")
+        ask.parts["lsp/test"] = Part("lsp", whole.images, whole.people.take(slice(FIRST_HALF, None)))
+        yield transfer(ask, given.student)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    tables = ("tilt", "targets", "transfer")
+    parser.add_argument("--only", nargs="+", choices=tables, default=tables, metavar="TABLE")
+    parser.add_argument("--student", default="default")
+    try:
+        for lines in report(parser.parse_args()):
+            print("\n".join(lines), flush=True)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
