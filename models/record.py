@@ -43,9 +43,9 @@ def checks(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows(path) if "loss" not in row]
 
 
-def last_check(path: Path) -> dict[str, float]:
-    """What the last check of a run found; empty where there was none."""
-    last = checks(path)[-1:]
+def last_check(path: Path, epoch: int | None = None) -> dict[str, float]:
+    """What the last check of a run found, or that of one epoch; empty where there was none."""
+    last = [row for row in checks(path) if epoch in (None, row["epoch"])][-1:]
     return {name: value for row in last for name, value in row.items() if name.startswith(CHECK)}
 
 

@@ -105,8 +105,10 @@ def _finish(runner: Runner, recipe: dict[str, Any], start: dict[str, Any], out: 
     with atomic_path(out / WEIGHTS) as temporary:
         torch.save({"state_dict": averaged(runner), **shape}, temporary)
     begun = {name: start[name] for name in ("data_sha256", "init", "git", "python", "torch", "processes")}
+    # Of these weights: a run that was resumed without a set to check on holds checks of earlier ones.
+    check = record.last_check(out / record.METRICS, recipe["epochs"])
     manifest = {
-        "recipe": recipe, "people": people.count(), **begun, "check": record.last_check(out / record.METRICS),
+        "recipe": recipe, "people": people.count(), **begun, "check": check,
         "weights": WEIGHTS, "weights_sha256": file_sha256(out / WEIGHTS), "seconds": round(time.time() - began),
     }  # fmt: skip
     write_text(out / "manifest.json", json.dumps(manifest, indent=1))

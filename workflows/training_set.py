@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.progress import Progress
 
 from annotator import formats, sources, toml
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import AnnotatorError, FormatError, InputError, expected
 from annotator.formats.dataset import Dataset
 from annotator.skeletons import SKELETONS, Skeleton, union
 from annotator.students import registry
@@ -112,16 +112,20 @@ class Settings(BaseModel):
         return entries
 
 
-def load(path: Path) -> Settings:
+def load(path: Path, above: tuple[Path, ...] = ()) -> Settings:
     """Read a file, and what it is based on.
 
     Raises:
-        FormatError: no such file, not TOML, or a field is missing, unknown or of the wrong kind.
+        FormatError: no such file, not TOML, a field is missing, unknown or of the wrong kind, or a file that is based
+            on itself.
     """
     settings = toml.read(path, "a training set's settings", Settings)
     if not settings.base:
         return settings
-    base = load(path.parent / settings.base)
+    below = path.parent / settings.base
+    if below.resolve() in (path.resolve(), *above):
+        raise FormatError(expected("a base that is not based on this file", settings.base, str(path)))
+    base = load(below, (path.resolve(), *above))
     joined = {
         "name": settings.name or base.name,
         "skeletons": settings.skeletons or base.skeletons,

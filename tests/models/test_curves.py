@@ -45,8 +45,13 @@ def test_losses_checks_rate_and_speed_have_a_panel_each(tmp_path):
 def test_a_loss_that_comes_later_is_drawn_from_there(tmp_path):
     metrics(tmp_path, window(4, loss=2.0))
     before = quarters(curves.draw(tmp_path))[0]
-    metrics(tmp_path, window(8, loss=1.0, prompted=1.5))
+    metrics(tmp_path, window(8, loss=1.0, another=1.5))
     assert quarters(curves.draw(tmp_path))[0] > before
+
+
+def test_a_loss_that_is_no_number_is_left_out(tmp_path):
+    metrics(tmp_path, window(4, loss=2.0), window(8, loss=float("nan")))
+    assert quarters(curves.draw(tmp_path))[0] > 0
 
 
 def test_a_run_of_checks_alone_has_curves(tmp_path):

@@ -46,6 +46,7 @@ def test_checks_are_told_from_windows_of_steps(metrics):
     assert record.last_check(metrics) == {"check/coco/oks": 0.25}
     record.append(metrics, {"epoch": 2, "step": 8, "check/coco/oks": 0.5})
     assert record.last_check(metrics) == {"check/coco/oks": 0.5}
+    assert record.last_check(metrics, 1) == {"check/coco/oks": 0.25} and record.last_check(metrics, 3) == {}
     assert record.last_check(metrics.with_name("none.jsonl")) == {}
 
 

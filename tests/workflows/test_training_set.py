@@ -119,6 +119,13 @@ def test_a_wrong_setting_is_refused_in_one_line(tmp_path, text, message):
         load(configured(tmp_path, text))
 
 
+def test_files_that_are_based_on_each_other_are_refused(tmp_path):
+    path = configured(tmp_path, 'base = "other.toml"\n' + sources(tmp_path, "coco"))
+    (path.parent / "other.toml").write_text(f'base = "{path.name}"\n')
+    with pytest.raises(FormatError, match="expected a base that is not based on this file"):
+        load(path)
+
+
 def test_two_datasets_of_one_name_are_refused_also_where_one_is_the_bases(tmp_path):
     text = sources(tmp_path, "coco")
     configured(tmp_path, text).rename(tmp_path / "base.toml")
