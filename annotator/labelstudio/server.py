@@ -35,6 +35,8 @@ PORT = 8080
 # Half a minute where nothing else runs; a busy machine takes its time.
 PATIENCE_S = 300
 STOPPING_S = 15
+# A port that was asked for may be let go of a moment later: tries, a fifth of a second apart.
+PORT_TRIES = 25
 REVIEWER = "SELECT email FROM htx_user WHERE email = ?"
 TOKEN = "SELECT key FROM authtoken_token JOIN htx_user ON htx_user.id = user_id WHERE email = ?"
 
@@ -282,13 +284,17 @@ def _password() -> str:
 
 
 def _free(port: int | None) -> int:
-    """The port asked for, or 8080 where it is free, or any that is."""
-    for candidate in [port] if port else [PORT, 0]:
+    """The port asked for, or 8080 where it is free, or any that is.
+
+    One that was asked for is waited for: a server that has just been stopped lets go of it a moment later.
+    """
+    for candidate in [port] * PORT_TRIES if port else [PORT, 0]:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind(("127.0.0.1", candidate))
             except OSError:
+                time.sleep(0.2 if port else 0.0)
                 continue
             return int(trial.getsockname()[1])
     raise InputError(expected("a free port", f"{port}, which is taken", "127.0.0.1"))

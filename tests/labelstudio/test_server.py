@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -105,6 +106,15 @@ def test_a_server_stops_starts_again_with_its_data_and_takes_a_new_password(tmp_
             assert client.find_project("kept over a restart")
     finally:
         server.down(home)
+
+
+def test_a_port_that_was_asked_for_is_waited_for():
+    with socket.socket() as before:
+        before.bind(("127.0.0.1", 0))
+        before.listen()
+        port = before.getsockname()[1]
+        threading.Timer(0.5, before.close).start()
+        assert server._free(port) == port
 
 
 def test_down_leaves_alone_what_it_did_not_start(tmp_path, sleeper, label_home, capsys):
