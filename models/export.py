@@ -149,9 +149,10 @@ def describe(manifest: dict[str, Any]) -> str:
     teachers = ", ".join(f"{name} {beta}" for name, beta in recipe["beta"].items())
     fresh = "from ImageNet's weights" if recipe["imagenet"] else "from scratch"
     start = "continued from other weights" if manifest["init"] else fresh
+    told = f", then the prompts alone ({manifest['told']['passes']} looks at each person)" if "told" in manifest else ""
     return (
         f"RTMPose head on {backbone}, {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
-        f"beta {teachers}, seed {recipe['seed']}, weights {manifest['weights_sha256'][:12]}"
+        f"beta {teachers}, seed {recipe['seed']}{told}, weights {manifest['weights_sha256'][:12]}"
     )
 
 

@@ -193,7 +193,10 @@ class Prompts(nn.Module):
         return across, down
 
     def _on_cells(self, mixture: tuple[Tensor, Tensor, Tensor], rows: int, columns: int) -> Tensor:
-        """A mixture's share of each cell, (B, K, rows * columns): round parts are products of their two marginals."""
+        """A mixture at the middles of cells, as shares, (B, K, rows * columns): parts are products of two marginals.
+
+        Parts narrower than a cell are sampled coarsely.
+        """
         mean, width, share = mixture
         down, across = (
             torch.exp(-0.5 * ((self._middles(n, mean) - mean[..., axis : axis + 1]) / width[..., None]).square())

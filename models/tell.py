@@ -167,6 +167,7 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     # onnxruntime looks several times as fast as torch on a processor.
     onnx_file.write(Looking(network), out / "looking.onnx", saved["size_hw"], ["x", "y", "maps"])
     looking = InferenceSession(str(out / "looking.onnx"), providers=["CPUExecutionProvider"])
+    (out / "looking.onnx").unlink()
     parts = []
     with torch.no_grad():
         for one in range(passes):
