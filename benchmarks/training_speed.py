@@ -34,7 +34,7 @@ from models import export_mmpose, hooks, lite, network, preprocess  # noqa: F401
 from models.recipe import load_recipe, runner_config, with_weights
 
 THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"
-RECIPES = {"lite": "small", "tiny": "tiny"}
+RECIPES = {"lite": "small", "tiny": "rtmpose_t"}
 
 
 @dataclass

@@ -15,6 +15,7 @@ from models import augment, targets
 
 # Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+SURE = 0.4  # what a teacher's trusted score must exceed for its word to count as known
 
 
 @MODELS.register_module()
@@ -28,14 +29,16 @@ class Preprocessor(BaseDataPreprocessor):
         augmentation: fields of `augment.Augmentation`.
         seed: with step and process it fixes every random choice, so that a resumed run goes on as an unbroken one.
         min_score: a teacher less sure than this says nothing; else its word weighs its score times its card's trust.
+        known: whether batches for training also say where each keypoint is known to be.
     """
 
     def __init__(
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
-        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2,
+        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, known: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
+        self.known = known
         self.how = augment.Augmentation(**(augmentation or {}))
         self.flip = torch.tensor(info["flip"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
@@ -44,11 +47,12 @@ class Preprocessor(BaseDataPreprocessor):
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
-        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets; in training also `known` points (B, K, 2)."""
+        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets; where wanted, `known` points (B, K, 2)."""
         data = self.cast_data(data)
         how = self.how if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
-        stored = targets.transform(data["affine"].float(), _best_known(data).float()).cpu().numpy()
+        best = self._best_known(data).float()
+        stored = targets.transform(data["affine"].float(), best).cpu().numpy()
         affine, mirrored = augment.affines(stored, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
         pixels = augment.warp(data["crop"], affine, self.size_hw)
         if training:
@@ -58,8 +62,9 @@ class Preprocessor(BaseDataPreprocessor):
         batch = {"inputs": (pixels - self.mean) / self.std, "affine": whole, "row": data["row"]}
         if not training:
             return batch | {"truth": data}
-        known = self._mirror(targets.transform(whole, _best_known(data).float()), swap)
-        batch["known"] = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
+        if self.known:
+            known = self._mirror(targets.transform(whole, best), swap)
+            batch["known"] = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
         return batch | {"targets": self._targets(data, whole, swap)}
 
     def _targets(self, data: dict[str, Tensor], affine: Tensor, swap: Tensor) -> dict[str, Any]:
@@ -77,27 +82,32 @@ class Preprocessor(BaseDataPreprocessor):
             score = self._mirror(data["teacher_score"][:, j].float(), swap)
             width = self._mirror(data["teacher_sigma"][:, j].float(), swap) * zoom
             sigma = torch.sqrt(targets.SIGMA_PX**2 + width**2)[..., None].expand_as(share)
-            # Sets written before cards' trust was a part of them say nothing of it.
-            trust = torch.tensor(teacher.get("trust", 1.0), device=score.device)
-            trusted = self._mirror(data["teacher_score"][:, j].float() * trust, swap)
+            trusted = self._mirror(self._trusted(data, j), swap)
             sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), trusted, 0.0)
             teachers[teacher["name"]] = (targets.render(mean, sigma, share, size_wh, self.split), sure)
         return {"xy": xy, "labels": (labels, weight), "teachers": teachers}
+
+    def _trusted(self, data: dict[str, Tensor], teacher: int) -> Tensor:
+        """A teacher's score times its card's trust, (B, K)."""
+        score = data["teacher_score"][:, teacher].float()
+        # Sets written before cards' trust was a part of them say nothing of it.
+        return score * torch.tensor(self.info["teachers"][teacher].get("trust", 1.0), device=score.device)
+
+    def _best_known(self, data: dict[str, Tensor]) -> Tensor:
+        """Labels where there are any, else the word of the most trusted teacher, (B, K, 2), NaN where none is sure."""
+        best, least = data["xy"], torch.tensor(SURE, device=data["xy"].device)
+        unlabelled = torch.isnan(best).any(dim=-1)
+        for j in range(data["teacher_xy"].shape[1]):
+            trusted = self._trusted(data, j)
+            better = unlabelled & (trusted > least)
+            best = torch.where(better[..., None], data["teacher_xy"][:, j, :, 0].to(best.dtype), best)
+            least = torch.where(better, trusted, least)
+        return best
 
     def _mirror(self, column: Tensor, swap: Tensor) -> Tensor:
         """Swap left and right keypoints of the people that are mirrored."""
         flipped = column[:, self.flip.to(column.device)]
         return torch.where(swap.view(-1, *[1] * (column.ndim - 1)), flipped, column)
-
-
-def _best_known(data: dict[str, Tensor]) -> Tensor:
-    """Labels where there are any, else a sure teacher's word, (B, K, 2), NaN elsewhere."""
-    best = data["xy"]
-    for j in range(data["teacher_xy"].shape[1]):
-        sure = (data["teacher_score"][:, j] > 0.4)[..., None]
-        word = torch.where(sure, data["teacher_xy"][:, j, :, 0].to(best.dtype), torch.nan)
-        best = torch.where(torch.isnan(best), word, best)
-    return best
 
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Known keypoints as prompts: what the network is told about a person besides the picture.
 
-The picture's evidence on a keypoint, a coarse map, is multiplied by a prior: where all others put this one, the
-known ones and, for the rest, those that the picture shows. What the product changes is added to the two SimCC axes,
-whose bins stay as fine as they were. So a corrected elbow decides between two wrists that the picture shows, and a
-wrist that is seen clearly stays. With nothing given nothing changes, to the last bit.
+The picture's evidence on a keypoint, a coarse map whose cells the axes divide further, is multiplied by a prior: where
+all others put this one, the known ones and, for the rest, those that the picture shows. What the product changes is
+added to the two SimCC axes, whose bins stay as fine as they were. So a corrected elbow decides between two wrists that
+the picture shows, and a wrist that is seen clearly stays. With nothing given nothing changes, to the last bit.
 
 The prior is a mixture density network (Bishop 1994), trained by `tell.py` on a finished student's own places.
 """
@@ -21,7 +21,8 @@ from models import targets
 
 WIDTH, PARTS = 384, 6  # of the prior's two layers; Gaussians a keypoint
 PICK_PX, SURE_PX = 4, 8  # windows of an axis: whose mass picks the place, and whose mass says how sure it is
-FAINTEST = -12.0  # log share that each cell has beside the prior's, which may be wrong
+FINER = 2  # parts that each side of a cell of the coarse map is cut into
+FAINTEST = -12.0  # log share that each of them has beside the prior's, which may be wrong
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Prompts(nn.Module):
             xy: (B, K, 2) crop pixels; what is not given may hold anything finite.
             given: (B, K) 1 where the keypoint is known, else 0.
         """
-        changes = self.changes(maps, xy, given, *self.places(axes))
+        changes = self.changes(self.seen(axes, maps), xy, given, *self.places(axes))
         # A given keypoint stands where it was given.
         told = []
         for i, (axis, change) in enumerate(zip(axes, changes, strict=True)):
@@ -175,40 +176,48 @@ class Prompts(nn.Module):
         bins = int(px * self.split) | 1
         return functional.avg_pool1d(share, bins, 1, bins // 2) * bins
 
-    def changes(self, maps: Tensor, xy: Tensor, given: Tensor, placed: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
-        """What the given keypoints add to the log marginals of the coarse map, (B, K, columns) and (B, K, rows)."""
+    def seen(self, axes: tuple[Tensor, Tensor], maps: Tensor) -> Tensor:
+        """The picture's evidence, log shares (B, K, rows, columns) of the coarse map's cells cut FINER times each way.
+
+        A cell keeps its share; within it the axes say where.
+        """
         rows, columns = maps.shape[2:]
+        cells = (maps.flatten(2) * self.log_sharp.exp()[:, None]).log_softmax(dim=-1)
+        faint = self.floor[:, None] - float(np.log(rows * columns))
+        cells = torch.logaddexp(cells, faint.expand_as(cells)).log_softmax(dim=-1).unflatten(2, (rows, columns))
+        across, down = (
+            axis.unflatten(2, (n, FINER, -1)).logsumexp(dim=-1).log_softmax(dim=-1)
+            for axis, n in zip(axes, (columns, rows), strict=True)
+        )
+        cut = cells[:, :, :, None, :, None] + down[..., None, None] + across[:, :, None, None]
+        return cut.flatten(4, 5).flatten(2, 3)
+
+    def changes(self, seen: Tensor, xy: Tensor, given: Tensor, placed: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+        """What the given keypoints add to the log marginals of the evidence, (B, K, columns) and (B, K, rows)."""
+        rows, columns = seen.shape[2:]
         known = given[..., None] > 0
         # Its shape, not its length: a length would fix the batch where the network is exported.
-        everyone = torch.arange(maps.shape[1], device=maps.device).expand(maps.shape[0], -1)
+        everyone = torch.arange(seen.shape[1], device=seen.device).expand(seen.shape[0], -1)
         mixture = self.prior(torch.where(known, xy, placed), given, torch.where(given > 0, given, sure), everyone)
         prior = (self._on_cells(mixture, rows, columns) + np.exp(FAINTEST)).log()
-        seen = (maps.flatten(2) * self.log_sharp.exp()[:, None]).log_softmax(dim=-1)
-        faint = self.floor[:, None] - float(np.log(rows * columns))
-        seen = torch.logaddexp(seen, faint.expand_as(seen)).log_softmax(dim=-1)
-        both = (seen + self.log_trust.exp()[:, None] * prior).log_softmax(dim=-1)
+        both = seen + self.log_trust.exp()[:, None, None] * prior
+        both = both - both.flatten(2).logsumexp(dim=-1)[..., None, None]
         free = given.amax(dim=1)[:, None, None] * (1 - given)[..., None]
-        parts = [one.unflatten(2, (rows, columns)) for one in (both, seen)]
-        across, down = (free * (parts[0].logsumexp(dim=d) - parts[1].logsumexp(dim=d)) for d in (2, 3))
+        across, down = (free * (both.logsumexp(dim=d) - seen.logsumexp(dim=d)) for d in (2, 3))
         return across, down
 
     def _on_cells(self, mixture: tuple[Tensor, Tensor, Tensor], rows: int, columns: int) -> Tensor:
-        """A mixture at the middles of cells, as shares, (B, K, rows * columns): parts are products of two marginals.
-
-        Parts narrower than a cell are sampled coarsely.
-        """
+        """A mixture's mass in each cell, as shares (B, K, rows, columns): parts are products of two marginals."""
         mean, width, share = mixture
-        down, across = (
-            torch.exp(-0.5 * ((self._middles(n, mean) - mean[..., axis : axis + 1]) / width[..., None]).square())
-            for axis, n in ((1, rows), (0, columns))
-        )
-        height = (share.exp() / width.square())[..., None]
-        cells = ((down * height).transpose(2, 3) @ across).flatten(2)
-        return cells / cells.sum(dim=-1, keepdim=True).clamp_min(1e-30)
+        down, across = (self._mass(n, mean[..., axis], width) for axis, n in ((1, rows), (0, columns)))
+        cells = (down * share.exp()[..., None]).transpose(2, 3) @ across
+        return cells / cells.flatten(2).sum(dim=-1)[..., None, None].clamp_min(1e-30)
 
-    def _middles(self, n: int, like: Tensor) -> Tensor:
-        """Middles of a row of n cells, in crop pixels."""
-        return torch.arange(n, device=like.device, dtype=like.dtype) * self.cell + (self.cell - 1) / 2
+    def _mass(self, n: int, mean: Tensor, width: Tensor) -> Tensor:
+        """Mass (B, K, PARTS, n) of normals in a row of n cells; a cell's bins reach half a bin beyond their middles."""
+        edges = torch.arange(n + 1, device=mean.device, dtype=mean.dtype) * (self.cell / FINER) - 0.5 / self.split
+        below = torch.erf((edges - mean[..., None]) / (width[..., None] * 2**0.5)) / 2
+        return below[..., 1:] - below[..., :-1]
 
 
 def split_given(prompts: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@
 
 A student looks once at each person under a few augmentations; what it sees is kept. Then the prior learns where all
 other keypoints put one, from the student's own places (so it knows how far to trust them) and from known ones given at
-random; last, how much the prior and the picture's evidence each count. With nothing known the student stays what it
-was, to the last bit. OUT is a run's folder like RUN: `models.export` takes it.
+random; last, on people held out for it, how much the prior and the picture's evidence each count. With nothing known
+the student stays what it was, to the last bit. OUT is a run's folder like RUN: `models.export` takes it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from models.train import WEIGHTS
 BATCH = 64
 PEOPLE, LEFT_OUT = 192, 4  # of a step of the prior's
 POSES, LEARNING_RATE = 8000, 1e-3  # the prior's steps
-WEIGHED, EPOCHS, WEIGHING_RATE = 6000, 3, 0.05  # people and epochs of the last part
+WEIGHED, EPOCHS, WEIGHING_RATE = 3000, 3, 0.05  # people, whom the prior does not see, and epochs of the last part
 EVERY = 100
 
 
@@ -53,28 +54,59 @@ class Looking(nn.Module):
         return *self.head.axes(self.head.tokens(features[-1])), self.locator(*features)
 
 
+@torch.no_grad()
 def look(
-    looking: InferenceSession, people: PeopleSet, prepare: Preprocessor, prompts: Prompts, keep: int
-) -> dict[str, Tensor]:
+    looking: InferenceSession, people: PeopleSet, order: np.ndarray, prepare: Preprocessor, prompts: Prompts, *,
+    whole: bool,
+) -> dict[str, Tensor]:  # fmt: skip
     """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels.
 
-    Of `keep` people, chosen by the preprocessor's seed, also `x`, `y` and `maps`.
+    Args:
+        looking: `Looking`, as a file that onnxruntime runs.
+        people, order: whom to look at: places in the set.
+        prepare: augments them, and says what is known.
+        prompts: reads the axes.
+        whole: whether to keep the network's own words too, `x`, `y` and `maps`.
     """
     kept: dict[str, list[Tensor]] = {}
-    order = np.random.default_rng(prepare.seed).permutation(len(people))
-    for step, rows in enumerate(DataLoader(order, batch_size=BATCH)):
-        prepare.step = step
+    for rows in DataLoader(order, batch_size=BATCH):
+        prepare.step += 1
         made = prepare(default_collate([people[int(row)] for row in rows]), training=True)
         x, y, maps = map(torch.from_numpy, looking.run(None, {"image": made["inputs"].numpy()}))
         placed, sure = prompts.places((x, y))
         columns = {"known": made["known"], "placed": placed, "sure": sure}
-        if step * BATCH < keep:
-            columns |= {"x": x.half(), "y": y.half(), "maps": maps.half()}
+        columns |= {"x": x.half(), "y": y.half(), "maps": maps.half()} if whole else {}
         for name, column in columns.items():
             kept.setdefault(name, []).append(column)
-        if step % 20 == 0:
-            print("progress " + json.dumps({"looked_at": step * BATCH + len(rows), "of": len(people)}), flush=True)
+        if prepare.step % 20 == 0:
+            print("progress " + json.dumps({"looked_at": BATCH * prepare.step, "seed": prepare.seed}), flush=True)
     return {name: torch.cat(columns) for name, columns in kept.items()}
+
+
+def trusted(info: dict[str, Any], beta: dict[str, float]) -> dict[str, Any]:
+    """A training set's `set.json` in which teachers that did not teach the student say nothing.
+
+    >>> trusted({"teachers": [{"name": "a", "trust": [0.9]}, {"name": "b"}]}, {"a": 0.0, "b": 0.25})
+    {'teachers': [{'name': 'a', 'trust': 0.0}, {'name': 'b'}]}
+    """
+    return info | {"teachers": [one if beta.get(one["name"]) else one | {"trust": 0.0} for one in info["teachers"]]}
+
+
+def look_at_all(
+    network: UnionPose, people: PeopleSet, held: int, prepare: list[Preprocessor], seed: int
+) -> list[dict[str, Tensor]]:
+    """What is seen of people for the prior, and of those held out from it, one augmentation each a preprocessor."""
+    order = np.random.default_rng(seed).permutation(len(people))
+    with tempfile.TemporaryDirectory() as folder:
+        # onnxruntime looks several times as fast as torch on a processor.
+        path = Path(folder) / "looking.onnx"
+        onnx_file.write(Looking(network), path, prepare[0].size_hw, ["x", "y", "maps"])
+        looking = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    seen = []
+    for rows, whole in ((order[held:], False), (order[:held], True)):
+        parts = [look(looking, people, rows, one, network.prompts, whole=whole) for one in prepare]
+        seen.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    return seen
 
 
 def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.random.Generator) -> None:
@@ -82,7 +114,7 @@ def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: 
     prompts = network.prompts
     optimizer = torch.optim.AdamW(prompts.prior.parameters(), lr=LEARNING_RATE, weight_decay=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=POSES, pct_start=0.05)
-    middle = torch.tensor(prompts.size_wh) / 2
+    middle, chance = torch.tensor(prompts.size_wh) / 2, torch.Generator().manual_seed(int(rng.integers(2**31)))
     sums = []
     for step in range(POSES):
         rows = torch.as_tensor(rng.integers(0, len(seen["known"]), PEOPLE))
@@ -92,7 +124,7 @@ def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: 
         turn = _turned(len(rows), rng)
         known, placed, xy = ((points - middle) @ turn + middle for points in (known, placed, xy))
         wanted = torch.isfinite(known).all(dim=-1) * (1 - given)
-        left = torch.multinomial(wanted + 1e-6, LEFT_OUT, replacement=True)
+        left = torch.multinomial(wanted + 1e-6, LEFT_OUT, replacement=True, generator=chance)
         counted = torch.gather(wanted, 1, left)
         there = torch.gather(torch.nan_to_num(known), 1, left[..., None].expand(-1, -1, 2))[:, :, None]
         places = torch.where(given[..., None] > 0, xy, placed)
@@ -164,20 +196,12 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     if people.info["keypoints"] != saved["keypoints"]:
         ours, theirs = (", ".join(names) for names in (saved["keypoints"], people.info["keypoints"]))
         raise InputError(expected(f"the student's keypoints ({ours})", theirs, str(data)))
-    # onnxruntime looks several times as fast as torch on a processor.
-    onnx_file.write(Looking(network), out / "looking.onnx", saved["size_hw"], ["x", "y", "maps"])
-    looking = InferenceSession(str(out / "looking.onnx"), providers=["CPUExecutionProvider"])
-    (out / "looking.onnx").unlink()
-    parts = []
-    with torch.no_grad():
-        for one in range(passes):
-            moved = (saved["size_hw"], saved["split"], recipe["augmentation"], seed + 1 + one)
-            prepare = Preprocessor(people.info, *moved)
-            parts.append(look(looking, people, prepare, network.prompts, WEIGHED // passes))
-    several = {name: torch.cat([part[name] for part in parts]) for name in ("known", "placed", "sure")}
+    how = (trusted(people.info, recipe["beta"]), saved["size_hw"], saved["split"], recipe["augmentation"])
+    prepare = [Preprocessor(*how, seed + 1 + one, known=True) for one in range(passes)]
+    # A prior is surer of people whom it knows; how far to trust it is asked of others.
+    several, whole = look_at_all(network, people, min(WEIGHED, len(people) // 2), prepare, seed)
     rng, flip = np.random.default_rng(seed), torch.tensor(people.info["flip"])
     learn_prior(network, several, flip, rng)
-    whole = {name: torch.cat([part[name][: len(part["x"])] for part in parts]) for name in parts[0]}
     weigh(network, whole, flip, rng)
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with atomic_path(out / WEIGHTS) as temporary:

@@ -1,6 +1,6 @@
 """Train a student.
 
-    python -m models.train --recipe tiny --data SET --out RUN [--check CHECKSET] [--init WEIGHTS] [--set epochs=30]
+    python -m models.train --recipe small --data SET --out RUN [--check CHECKSET] [--init WEIGHTS] [--set epochs=30]
 
 A recipe is a file of `models/recipes`: plain values, inheriting by `_base_`. RUN receives the exact recipe, each start
 with its git state, metrics and curves, mmengine's checkpoints, `weights.pth` (the averaged weights, a plain state dict)

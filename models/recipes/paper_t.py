@@ -6,7 +6,7 @@ The batch is the sum over processes. RTMPose's pipeline: zoom .6 to 1.4, 80 degr
 a blanked square in every picture and, for the last 30 epochs, in every second one; here the first setting is kept.
 """
 
-_base_ = "tiny"
+_base_ = "rtmpose_t"
 batch = 256
 epochs = 420
 lr = 4e-3

@@ -5,7 +5,7 @@ python -m models.train --recipe small --init LOW/weights.pth --data SET --check 
 A short schedule, for a processor and an evening; after `small_low`; `models.tell` gives it prompts.
 """
 
-_base_ = "tiny"
+_base_ = "rtmpose_t"
 size = "lite"
 imagenet = True
 # Batch norm and early filters of ImageNet serve as they are; leaving them saves half of a step.

@@ -64,7 +64,7 @@ def test_cached_and_online_teachers_train_the_same_student(dots_set, tmp_path, s
     saved = {"state_dict": network.state_dict(), "size": "tiny", "size_hw": (64, 64), "split": 4.0}
     torch.save(saved | {"keypoints": list(UNION_21.keypoints)}, tmp_path / "weights.pth")
     command = ["--set", str(dots_set), "--check", str(dots_set), "--init", str(tmp_path / "weights.pth")]
-    command += ["--recipe", "tiny_low", "--batch", "4", "--steps", "2"]
+    command += ["--recipe", "rtmpose_t_low", "--batch", "4", "--steps", "2"]
     command += ["--set-recipe", "size_hw=(64,64)"]
     capsys.readouterr()
     assert online_teachers.main(command) == 0

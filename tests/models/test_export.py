@@ -35,7 +35,7 @@ def finished_run(folder: Path, **more) -> Path:
     folder.mkdir()
     saved = {"state_dict": network.state_dict(), "keypoints": list(UNION_21.keypoints)}
     torch.save(saved | {"size": "tiny", "size_hw": SIZE_HW, "split": SPLIT}, folder / "weights.pth")
-    recipe = load_recipe("tiny", {"size_hw": SIZE_HW, "beta": losses.BETA})
+    recipe = load_recipe("rtmpose_t", {"size_hw": SIZE_HW, "beta": losses.BETA})
     manifest = {"recipe": recipe, "init": "", "people": {"dots": 1600}}
     manifest |= {"weights_sha256": file_sha256(folder / "weights.pth")} | more
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -134,3 +134,18 @@ def test_checking_sees_the_middle_of_each_crop_whatever_the_step(people, rows):
     expected = [[1.28, 0, 48 - 80 * 1.28], [0, 1.28, 64 - 60 * 1.28]]
     assert batches[0]["affine"].numpy() == pytest.approx(np.array([expected] * 16), abs=1e-3)
     assert targets.zoom(batches[0]["affine"]).numpy() == pytest.approx(1.28)
+
+
+@pytest.mark.parametrize(("trust", "spoken"), [(1.0, True), (0.0, False)], ids=["trusted", "not-trusted"])
+def test_a_keypoint_is_known_from_its_label_or_from_a_trusted_teacher(people, rows, trust, spoken):
+    nose, eye = (people.info["keypoints"].index(name) for name in ("nose", "left_eye"))
+    # The teacher finds noses, of which half lose their labels, and no eyes, whose labels MPII's people lack.
+    rows["xy"][::2, nose], rows["v"][::2, nose] = torch.nan, 0
+    info = people.info | {"teachers": [one | {"trust": trust} for one in people.info["teachers"]]}
+    batch = Preprocessor(info, SIZE_HW, SPLIT, PLAIN | {"flip": 0}, known=True)(dict(rows), training=True)
+    known = torch.isfinite(batch["known"]).all(dim=-1)
+    labelled = (rows["v"] > 0) & targets.inside(batch["targets"]["xy"], SIZE_HW[::-1])
+    coco = rows["dataset"] == people.info["datasets"].index("coco")
+    assert torch.equal(batch["known"][labelled], batch["targets"]["xy"][labelled])
+    assert bool(known[::2, nose][coco[::2]].all()) is spoken
+    assert not known[~coco, eye].any()

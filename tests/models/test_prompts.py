@@ -108,7 +108,7 @@ def wrist(evidence: list[tuple[int, int]], elbow: tuple[float, float] | None) ->
             parameter.zero_()
         # The unit is 16 pixels: one to the right of the middle of the others, which is the elbow; 16 * softplus(0) / 3.
         prompts.prior.bias.view(2, -1, 4)[1, :, 0] = 1.0
-        prompts.log_trust.zero_(), prompts.log_sharp.zero_(), prompts.floor.fill_(-20.0)
+        prompts.log_sharp.zero_()
         maps = torch.full((1, 2, 8, 8), -20.0)
         for x, y in evidence:
             maps[0, 1, y, x] = 0.0
@@ -132,6 +132,34 @@ def test_a_known_elbow_decides_between_two_wrists(elbow, x):
 
 def test_a_wrist_that_is_seen_clearly_stays():
     assert np.allclose(wrist([(1, 3)], (38.0, 28.0)), wrist([(1, 3)], None), atol=3)
+
+
+def test_evidence_that_is_cut_finer_keeps_each_cell_s_share():
+    torch.manual_seed(0)
+    prompts, maps = Prompts(3, SIZE_WH, 2.0, 8), torch.randn(1, 3, 8, 6)
+    with torch.no_grad():
+        fine = prompts.seen((torch.randn(1, 3, 96), torch.randn(1, 3, 128)), maps).exp()
+        even = prompts.seen((torch.zeros(1, 3, 96), torch.zeros(1, 3, 128)), maps).exp()
+    assert fine.shape == even.shape == (1, 3, 16, 12)
+
+    def cells(one):
+        return one.unflatten(3, (6, 2)).unflatten(2, (8, 2)).sum(dim=(3, 5))
+
+    assert torch.allclose(cells(fine), cells(even), atol=1e-6)
+    # Axes that say nothing leave four equal quarters.
+    assert torch.allclose(even[0, :, ::2, ::2] * 4, cells(even)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "wanted"), [
+    (3.75, [0.5, 0.5]),  # cells are 4 pixels, 8 bins of half a pixel: the second begins where bin 8 does, at 3.75
+    (1.75, [0.9545, 0.0228]),  # two widths from either end of the first
+    (-0.25, [0.5, 0.0]),  # half of it lies beyond the crop
+], ids=["on an edge", "in a middle", "on the crop's edge"])  # fmt: skip
+def test_a_prior_narrower_than_a_cell_counts_whole(mean, wanted):
+    prompts = Prompts(1, SIZE_WH, 2.0, 8)
+    mass = prompts._mass(12, torch.full((1, 1, 1), mean), torch.ones(1, 1, 1))
+    assert mass.shape == (1, 1, 1, 12)
+    assert mass[0, 0, 0, :2].tolist() == pytest.approx(wanted, abs=1e-3)
 
 
 def test_places_of_what_is_not_given_are_not_looked_at():

@@ -30,7 +30,7 @@ def told(dots_set, tmp_path_factory) -> tuple[Path, Path]:
     network.init_weights()
     saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": read_info(dots_set)["keypoints"]}
     torch.save(saved | {"state_dict": network.state_dict()}, run / "weights.pth")
-    recipe = load_recipe("tiny", {"beta": {"dots": 0.45}})
+    recipe = load_recipe("rtmpose_t", {"beta": {"dots": 0.45}})
     (run / "manifest.json").write_text(json.dumps({"recipe": recipe, "weights_sha256": "0" * 64}))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"POSES": 300, "PEOPLE": 32, "BATCH": 8, "WEIGHED": 32}.items():

@@ -44,7 +44,7 @@ def written(config: Path, data: Path, out: Path) -> tuple[dict, dict[str, np.nda
 
 def trained(sets: Path, out: Path) -> list[dict]:
     """Progress lines of a few steps on the sets, as the set itself asks for."""
-    arguments = ["--recipe", "tiny_low", "--data", str(sets / "train"), "--out", str(out)]
+    arguments = ["--recipe", "rtmpose_t_low", "--data", str(sets / "train"), "--out", str(out)]
     if (sets / "check").exists():
         arguments += ["--check", str(sets / "check")]
     return list(training.run([*arguments, "--set", *QUICK]))

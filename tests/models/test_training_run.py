@@ -39,7 +39,7 @@ def quick() -> Iterator[None]:
 
 
 def arguments(data: Path, out: Path, *more: str, changes: tuple[str, ...] = ()) -> list[str]:
-    return ["--recipe", "tiny_low", "--data", str(data), "--out", str(out), *more, "--set", *SMALL, *changes]
+    return ["--recipe", "rtmpose_t_low", "--data", str(data), "--out", str(out), *more, "--set", *SMALL, *changes]
 
 
 def weights(folder: Path) -> dict[str, Any]:

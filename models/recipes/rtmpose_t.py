@@ -1,0 +1,32 @@
+"""RTMPose-t over 21 keypoints from nothing, 256 x 192, the paper's loss and weights; what all other recipes start from.
+
+python -m models.train --recipe rtmpose_t --data SET --check CHECKSET --out RUN
+"""
+
+size = "tiny"
+size_hw = (256, 192)
+split = 2.0
+batch = 32
+epochs = 60
+warm_up_steps = 300
+# RTMPose's 4e-3 is for batches of 256; a quarter of it for an eighth of the batch.
+lr = 1e-3
+weight_decay = 0.05
+alpha = 0.30
+# Of each teacher; None: as the training set says, the paper's .45 for COCO's and .25 for MPII's if it does not.
+beta = None
+form = "simcc"
+locate = 1.0
+# Stages of a lite backbone that are not trained.
+frozen = 0
+# Start the backbone from ImageNet's weights (lite only), where no other weights are given.
+imagenet = False
+augmentation = {}
+ema = 0.001
+seed = 0
+# Single datasets and every n-th person, for comparisons and learning curves.
+datasets = None
+subset = 1
+compiled = True
+# bf16 in the backbone: None where it is faster (CUDA cards that know it; on CPUs it gained nothing), or True, False.
+amp = None
