@@ -3,7 +3,8 @@
     python -m models.export --run RUN --out models/weights --name union21-t [--default]
 
 Compares the ONNX file with the network on random pixels and stops if they differ. Figures are measured later, by
-`annotator evaluate`, and written into the card with `--figure NAME=TEXT`. An error is one line, and exit code 1.
+`annotator evaluate`, and written into the card with `--figure NAME=TEXT`; so are known failures, with `--failure TEXT`
+(`workflows.failures` prints both texts and figures). An error is one line, and exit code 1.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
 
 def export(
     run: Path, out: Path, name: str, *, half: bool = True, default: bool = False, figures: dict[str, str] | None = None,
-    smooth_px: float = 0.0, data: str = "", terms: str = TERMS,
+    failures: Sequence[str] = (), smooth_px: float = 0.0, data: str = "", terms: str = TERMS,
 ) -> Path:  # fmt: skip
     """Write `out/NAME.onnx` and `out/NAME.toml` from a training run's folder; returns the card's path.
 
@@ -77,6 +79,7 @@ def export(
         half: keep the weights as 16-bit floats.
         default: mark it as the student that `annotator propose` takes.
         figures: what was measured, by name.
+        failures: where it is known to go wrong, a line each.
         smooth_px: width of the window whose mass picks the peak.
         data: what it was trained on; by default what the run's manifest says.
         terms: under which terms it may be used.
@@ -101,7 +104,7 @@ def export(
         "crop": {"factor": 1.25},
         "output": {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y", "split": saved["split"],
                    "score": "mass", "smooth_px": smooth_px},
-        "figures": figures or {},
+        "figures": figures or {}, "failures": list(failures),
     } | ({"prompts": {"name_xy": PROMPTS[0], "name_given": PROMPTS[1]}} if beside else {})  # fmt: skip
     write_text(out / f"{name}.toml", tomli_w.dumps(card))
     return out / f"{name}.toml"
@@ -166,13 +169,15 @@ def main() -> int:
     parser.add_argument("--default", action="store_true", help="mark as the default student")
     parser.add_argument("--smooth-px", type=float, default=0.0, help="width of the window whose mass picks the peak")
     parser.add_argument("--figure", nargs="*", default=[], metavar="NAME=TEXT")
+    parser.add_argument("--failure", nargs="*", default=[], metavar="TEXT", help="where it is known to go wrong")
     parser.add_argument("--data", default="", help="what it was trained on, instead of what the run recorded")
     parser.add_argument("--terms", default=TERMS, help="terms of use")
     given = parser.parse_args()
     figures = dict(pair.split("=", 1) for pair in given.figure)
     how = {"half": not given.full, "default": given.default, "smooth_px": given.smooth_px}
+    how |= {"data": given.data, "terms": given.terms, "failures": given.failure}
     try:
-        print(export(given.run, given.out, given.name, figures=figures, data=given.data, terms=given.terms, **how))
+        print(export(given.run, given.out, given.name, figures=figures, **how))
     except AnnotatorError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -66,10 +66,13 @@ def git_state() -> tuple[str, str]:
     def git(*arguments: str) -> str:
         command = ["git", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, cwd=Path(__file__).parent
+            command, capture_output=True, text=True, errors="replace", check=False, cwd=Path(__file__).parents[1]
         ).stdout
 
     # An installed package may lie inside somebody else's checkout.
-    if shutil.which("git") is None or not git("ls-files", Path(__file__).name):
+    if shutil.which("git") is None or not git("ls-files", "models/record.py"):
         return "not a checkout", ""
-    return git("describe", "--always", "--dirty", "--abbrev=40").strip(), git("diff", "HEAD")
+    # A file that was never added is no difference to git, and may well be the recipe.
+    new = git("ls-files", "--others", "--exclude-standard", "-z", "*.py", "*.toml").split("\0")[:-1]
+    added = [git("diff", "--no-index", "--", "/dev/null", name) for name in new]
+    return git("describe", "--always", "--dirty", "--abbrev=40").strip(), git("diff", "HEAD") + "".join(added)

@@ -59,7 +59,8 @@ def look(
     looking: InferenceSession, people: PeopleSet, order: np.ndarray, prepare: Preprocessor, prompts: Prompts, *,
     whole: bool,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels.
+    """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels, and how far
+    its dataset's labels are trusted, `weight` (N,).
 
     Args:
         looking: `Looking`, as a file that onnxruntime runs.
@@ -74,7 +75,8 @@ def look(
         made = prepare(default_collate([people[int(row)] for row in rows]), training=True)
         x, y, maps = map(torch.from_numpy, looking.run(None, {"image": made["inputs"].numpy()}))
         placed, sure = prompts.places((x, y))
-        columns = {"known": made["known"], "placed": placed, "sure": sure}
+        weight = prepare.label_weight[people.arrays["dataset"][made["row"]]]
+        columns = {"known": made["known"], "placed": placed, "sure": sure, "weight": weight}
         columns |= {"x": x.half(), "y": y.half(), "maps": maps.half()} if whole else {}
         for name, column in columns.items():
             kept.setdefault(name, []).append(column)
@@ -116,8 +118,8 @@ def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=POSES, pct_start=0.05)
     middle, chance = torch.tensor(prompts.size_wh) / 2, torch.Generator().manual_seed(int(rng.integers(2**31)))
     sums = []
-    for step in range(POSES):
-        rows = torch.as_tensor(rng.integers(0, len(seen["known"]), PEOPLE))
+    drawn = torch.multinomial(seen["weight"], POSES * PEOPLE, replacement=True, generator=chance).view(POSES, PEOPLE)
+    for step, rows in enumerate(drawn):
         known, placed, sure = (seen[name][rows] for name in ("known", "placed", "sure"))
         xy, given = split_given(draw(known, placed, flip, prompts.size_wh, Giving(), rng))
         # People lean and are near or far: known and seen places alike.

@@ -52,7 +52,8 @@ def test_checks_are_told_from_windows_of_steps(metrics):
 
 def checkout(folder, *, tracked):
     """A git checkout with this module's file in it, committed or not, and changed afterwards."""
-    file = folder / "record.py"
+    file = folder / "models" / "record.py"
+    file.parent.mkdir()
     file.write_text("first\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     commands = [["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]] if tracked else [["init", "-q"]]
@@ -67,11 +68,16 @@ def test_a_start_says_the_commit_and_keeps_what_differs_from_it(tmp_path, monkey
     code.mkdir()
     run.mkdir()
     monkeypatch.setattr(record, "__file__", str(checkout(code, tracked=True)))
+    (code / "mine.toml").write_text("epochs = 3\n")
+    (code / "photographs.bin").write_text("large\n")
     row = record.begin(run, {"epoch": 3})
     (line,) = (run / record.STARTS).read_text().splitlines()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=code, capture_output=True, text=True, check=True).stdout
     assert json.loads(line) == row and row["epoch"] == 3 and row["git"] == f"{commit.strip()}-dirty"
-    assert "-first\n+second\n" in (run / row["changes"]).read_text()
+    changes = (run / row["changes"]).read_text()
+    assert "-first\n+second\n" in changes
+    # Code that was never added too, and nothing else.
+    assert "+epochs = 3\n" in changes and "photographs" not in changes
 
 
 def test_code_that_lies_in_somebody_elses_checkout_is_none(tmp_path, monkeypatch):
