@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from annotator.images import Images, read_pixels
 from annotator.people import ORIGINS, People
 from annotator.proposals import Proposals, drawable
 from annotator.report import drawing
-from annotator.report.overlay import CIRCLES, Pictures, legend, panel, radius_of, write_pictures
+from annotator.report.overlay import CIRCLES, Mark, Pictures, legend, panel, radius_of, write_pictures
 
 LABELS = Path(__file__).with_name("demo_people.json")
 PANEL_HEIGHT = 400  # of the README's picture: three panels are as wide as a page
@@ -124,14 +124,18 @@ def readme_picture(path: Path, demo: Demo) -> None:
         shown, own, _ = panel(pixels, demo.people, demo.proposals, person=i, size=PANEL_HEIGHT)
         panels.append(shown)
         marks += own
+    side_by_side(path, panels, marks, f"{len(panels)} people", f"proposed by {demo.proposals.student}")
+
+
+def side_by_side(path: Path, panels: Sequence[Image.Image], marks: Sequence[Mark], title: str, aside: str) -> None:
+    """Write panels of one height side by side over one legend of their marks, in 256 colours."""
     width = sum(shown.width for shown in panels) + GAP * (len(panels) - 1)
-    row = Image.new("RGB", (width, PANEL_HEIGHT), drawing.PAPER)
+    row = Image.new("RGB", (width, panels[0].height), drawing.PAPER)
     x = 0
     for shown in panels:
         row.paste(shown, (x, 0))
         x += shown.width + GAP
-    title = f"{len(panels)} people"
-    strip = drawing.strip(width, title, f"proposed by {demo.proposals.student}", legend(marks), [])
+    strip = drawing.strip(width, title, aside, legend(marks), [])
     with atomic_path(path) as temporary:
         _few_colours(drawing.below(row, strip)).save(temporary, format="PNG", optimize=True)
 

@@ -3,8 +3,8 @@
     python -m models.export --run RUN --out models/weights --name union21-t [--default]
 
 Compares the ONNX file with the network on random pixels and stops if they differ. Figures are measured later, by
-`annotator evaluate`, and written into the card with `--figure NAME=TEXT`; so are known failures, with `--failure TEXT`
-(`workflows.failures` prints both texts and figures). An error is one line, and exit code 1.
+`annotator evaluate`, and written into the card with `--figure NAME=TEXT`; known failures, as `workflows.failures`
+prints them, with `--failure TEXT ...`. An error is one line, and exit code 1.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ def list_(
             "recipe": entry.card.recipe,
             "terms": entry.card.terms,
             "figures": entry.card.figures,
+            "failures": entry.card.failures,
         }
         for entry in registry.known(project if (project / settings.NAME).is_file() else None)
     ]

@@ -119,12 +119,12 @@ def _pieces(card: Card, name: str) -> Iterator[tuple[bytes, int]]:
 def _copy(entry: registry.Known, known: Card | None = None) -> Card:
     """A card and its weights into the user's folder under the card's name, once they have shown that they run.
 
-    With `known`, what that card says of data, terms, figures and trust goes with them.
+    With `known`, what that card says of data, terms, figures, failures and trust goes with them.
     """
     network = OnnxModel(entry.card, entry.weights)
     network.check()
     target = registry.user_folder() / entry.card.name
-    said = known.model_dump(include={"data", "terms", "figures", "trust", "mmpose_config"}) if known else {}
+    said = known.model_dump(include={"data", "terms", "figures", "failures", "trust", "mmpose_config"}) if known else {}
     # Adding a network never changes which one is the default.
     said |= {"default": False}
     card = entry.card.model_copy(update={**said, "file": f"{entry.card.name}.onnx", "sha256": network.digest})

@@ -99,6 +99,7 @@ class Card(_Part):
         url: where MMPose's checkpoint can be had, for networks that are exported here.
         mmpose_config: name of the MMPose config of that checkpoint.
         data, terms, recipe, figures: what it was trained on, under which terms, how, and how good it is.
+        failures: where it is known to go wrong, a line each, with its figure.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Card(_Part):
     terms: str = ""
     recipe: str = ""
     figures: dict[str, str] = {}
+    failures: tuple[str, ...] = ()
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
     @field_validator("name")

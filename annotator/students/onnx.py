@@ -24,7 +24,7 @@ from annotator.students.card import Card, Heatmap, SimCC
 from annotator.students.readout import Readout
 
 # Fields of a card that do not change what is predicted.
-_SAYS_NOTHING = {"figures", "data", "terms", "recipe", "url", "mmpose_config", "default", "trust", "role"}
+_SAYS_NOTHING = {"figures", "failures", "data", "terms", "recipe", "url", "mmpose_config", "default", "trust", "role"}
 # Raised when crops are cut or outputs are read in another way: what was kept before is then not used again.
 READING = 1
 # Runs of a network with two axes a keypoint that are read at a time.

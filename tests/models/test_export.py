@@ -51,7 +51,7 @@ def run(tmp_path_factory) -> Path:
 def exported(run, tmp_path_factory) -> dict[str, Path]:
     """Cards of the student with 32-bit and with 16-bit weights."""
     out = tmp_path_factory.mktemp("out")
-    how = {"figures": {"OKS": ".5"}, "smooth_px": 3.0}
+    how = {"figures": {"OKS": ".5"}, "failures": ["small people"], "smooth_px": 3.0}
     return {name: export.export(run, out, name, half=name == "half", **how) for name in ("full", "half")}
 
 
@@ -78,6 +78,7 @@ def test_a_network_read_by_its_card_says_what_the_network_says(run, exported, na
 def test_the_card_says_what_the_student_is(exported):
     card = cards.load(exported["full"])
     assert (card.name, card.role, card.default, card.figures) == ("full", "student", False, {"OKS": ".5"})
+    assert card.failures == ("small people",)
     assert card.skeleton.keypoints == UNION_21.keypoints
     assert card.skeleton.definitions == UNION_21.definitions
     assert (card.input.size_hw, card.output.split, card.output.smooth_px) == (SIZE_HW, SPLIT, 3.0)

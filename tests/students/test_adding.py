@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 import sys
 import threading
@@ -26,7 +27,8 @@ DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
 
 
 def test_a_card_and_its_weights_are_copied_and_found_by_name(students: Path, tmp_path: Path, capsys: Capture) -> None:
-    path = networks.random_student(tmp_path / "given", name="mine", terms="none", figures={"AP": "0"})
+    said = {"terms": "none", "figures": {"AP": "0"}, "failures": ["small people"]}
+    path = networks.random_student(tmp_path / "given", name="mine", **said)
     (tmp_path / "given" / "mine.onnx").rename(tmp_path / "given" / "model.onnx")
     path.write_text(path.read_text().replace("mine.onnx", "model.onnx"))
     assert main(["students", "add", str(path)]) == 0
@@ -36,6 +38,9 @@ def test_a_card_and_its_weights_are_copied_and_found_by_name(students: Path, tmp
     weights = file_sha256(tmp_path / "given" / "model.onnx")
     assert after == before.model_copy(update={"file": "mine.onnx", "sha256": weights})
     assert registry.resolve("mine", UNION_21).networks[0].digest == weights
+    assert main(["students", "list", "--json"]) == 0
+    (listed,) = (row for row in json.loads(capsys.readouterr().out) if row["name"] == "mine")
+    assert (listed["figures"], listed["failures"]) == (said["figures"], said["failures"])
 
 
 def test_two_networks_of_one_file_name_stay_apart(students: Path, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_models_key_is_another_for_another_card_or_other_weights_alone(tmp_pat
     model = opened(card_path)
     same = [
         {"figures": {"AP": "0"}},
+        {"failures": ("small people",)},
         {"terms": "none"},
         {"default": True},
         {"trust": {"nose": 0.5}},

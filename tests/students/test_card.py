@@ -85,6 +85,7 @@ def test_what_a_card_leaves_out_has_defaults(tmp_path: Path) -> None:
         ({"input.std": [1.0, 0.0, 1.0]}, "input.std.1: expected greater than 0, got 0.0"),
         ({"input.layout": "CHWN"}, "input.layout: expected 'NCHW' or 'NHWC', got 'CHWN'"),
         ({"input.batch": 0}, "input.batch: expected greater than 0, got 0"),
+        ({"failures": "small people"}, "failures: expected "),
         ({"role": "coach"}, "role: expected 'student' or 'teacher', got 'coach'"),
         ({"output.kind": "regression"}, "output: expected "),
         ({"output.stride": -4}, "output.heatmap.stride: expected greater than 0, got -4"),
@@ -140,6 +141,12 @@ def test_a_folder_and_a_missing_file_are_no_cards(tmp_path: Path) -> None:
 def test_trust_and_offsets_take_the_datasets_own_spelling(tmp_path: Path) -> None:
     loaded = card.load(written(tmp_path / "mine.toml", {"trust.head_top": 0.5, "trust.neck": 0.25}))
     assert loaded.by_keypoint(loaded.trust) == {"crown": 0.5, "neck": 0.25}  # LSP's head_top is our crown
+
+
+def test_known_failures_are_lines_in_their_order(tmp_path: Path) -> None:
+    lines = ["wrists: 20 % miss", "small: mean OKS .5"]
+    assert card.load(written(tmp_path / "mine.toml", {"failures": lines})).failures == tuple(lines)
+    assert card.load(written(tmp_path / "b.toml", {})).failures == ()
 
 
 def test_a_keypoint_of_another_dataset_keeps_its_meaning(tmp_path: Path) -> None:
