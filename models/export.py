@@ -26,6 +26,7 @@ from annotator.skeletons import resolve
 from models import onnx_file
 from models.network import UnionPose
 from models.preprocess import MEAN, STD
+from models.prompts import FINER
 from models.resize import BESIDE
 
 # Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
@@ -58,8 +59,9 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
     model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
     own = model.state_dict()
-    trained = {name for name in state if name.startswith("prompts.")}
-    if trained and prompt and trained != {name for name in own if name.startswith("prompts.")}:
+    trained, made = ({name for name in names if name.startswith("prompts.")} for names in (state, own))
+    # Their few numbers mean something else where evidence is cut otherwise.
+    if trained and prompt and (trained != made or saved.get("finer") != FINER):
         raise InputError(expected("prompts as models.tell makes them now", "others; run it again", str(weights)))
     fresh = {name: value for name, value in own.items() if name.startswith(("prompts.", "head.own"))}
     kept = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}

@@ -98,9 +98,9 @@ class Preprocessor(BaseDataPreprocessor):
         best, least = data["xy"], torch.tensor(SURE, device=data["xy"].device)
         unlabelled = torch.isnan(best).any(dim=-1)
         for j in range(data["teacher_xy"].shape[1]):
-            trusted = self._trusted(data, j)
-            better = unlabelled & (trusted > least)
-            best = torch.where(better[..., None], data["teacher_xy"][:, j, :, 0].to(best.dtype), best)
+            trusted, word = self._trusted(data, j), data["teacher_xy"][:, j, :, 0].to(best.dtype)
+            better = unlabelled & (trusted > least) & torch.isfinite(word).all(dim=-1)
+            best = torch.where(better[..., None], word, best)
             least = torch.where(better, trusted, least)
         return best
 

@@ -75,4 +75,5 @@ def git_state() -> tuple[str, str]:
     # A file that was never added is no difference to git, and may well be the recipe.
     new = git("ls-files", "--others", "--exclude-standard", "-z", "*.py", "*.toml").split("\0")[:-1]
     added = [git("diff", "--no-index", "--", "/dev/null", name) for name in new]
-    return git("describe", "--always", "--dirty", "--abbrev=40").strip(), git("diff", "HEAD") + "".join(added)
+    changes = git("diff", "HEAD") + "".join(added)
+    return git("describe", "--always", "--abbrev=40").strip() + ("-dirty" if changes else ""), changes

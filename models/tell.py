@@ -4,8 +4,9 @@
 
 A student looks once at each person under a few augmentations; what it sees is kept. Then the prior learns where all
 other keypoints put one, from the student's own places (so it knows how far to trust them) and from known ones given at
-random; last, on people held out for it, how much the prior and the picture's evidence each count. With nothing known
-the student stays what it was, to the last bit. OUT is a run's folder like RUN: `models.export` takes it.
+random; last, on people whom the prior has not seen (the student has), how much the prior and the picture's evidence
+each count. With nothing known the student stays what it was, to the last bit. OUT is a run's folder like RUN:
+`models.export` takes it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from models.dataset import PeopleSet
 from models.export import load
 from models.network import UnionPose
 from models.preprocess import Preprocessor
-from models.prompts import Giving, Prompts, draw, split_given
+from models.prompts import FINER, Giving, Prompts, draw, split_given
 from models.train import WEIGHTS
 
 BATCH = 64
@@ -60,7 +61,7 @@ def look(
     whole: bool,
 ) -> dict[str, Tensor]:  # fmt: skip
     """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels, and how far
-    its dataset's labels are trusted, `weight` (N,).
+    its dataset's labels are trusted, `trust` (N,).
 
     Args:
         looking: `Looking`, as a file that onnxruntime runs.
@@ -75,8 +76,8 @@ def look(
         made = prepare(default_collate([people[int(row)] for row in rows]), training=True)
         x, y, maps = map(torch.from_numpy, looking.run(None, {"image": made["inputs"].numpy()}))
         placed, sure = prompts.places((x, y))
-        weight = prepare.label_weight[people.arrays["dataset"][made["row"]]]
-        columns = {"known": made["known"], "placed": placed, "sure": sure, "weight": weight}
+        trust = prepare.label_weight[people.arrays["dataset"][made["row"]]]
+        columns = {"known": made["known"], "placed": placed, "sure": sure, "trust": trust}
         columns |= {"x": x.half(), "y": y.half(), "maps": maps.half()} if whole else {}
         for name, column in columns.items():
             kept.setdefault(name, []).append(column)
@@ -94,18 +95,29 @@ def trusted(info: dict[str, Any], beta: dict[str, float]) -> dict[str, Any]:
     return info | {"teachers": [one if beta.get(one["name"]) else one | {"trust": 0.0} for one in info["teachers"]]}
 
 
+def held_out(people: int, held: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of people for the prior, and of `held` others.
+
+    >>> learnt, weighed = held_out(5, held=2, seed=0)
+    >>> len(weighed), sorted([*learnt.tolist(), *weighed.tolist()])
+    (2, [0, 1, 2, 3, 4])
+    """
+    order = np.random.default_rng(seed).permutation(people)
+    return order[held:], order[:held]
+
+
 def look_at_all(
     network: UnionPose, people: PeopleSet, held: int, prepare: list[Preprocessor], seed: int
 ) -> list[dict[str, Tensor]]:
     """What is seen of people for the prior, and of those held out from it, one augmentation each a preprocessor."""
-    order = np.random.default_rng(seed).permutation(len(people))
+    learnt, weighed = held_out(len(people), held, seed)
     with tempfile.TemporaryDirectory() as folder:
         # onnxruntime looks several times as fast as torch on a processor.
         path = Path(folder) / "looking.onnx"
         onnx_file.write(Looking(network), path, prepare[0].size_hw, ["x", "y", "maps"])
         looking = InferenceSession(str(path), providers=["CPUExecutionProvider"])
     seen = []
-    for rows, whole in ((order[held:], False), (order[:held], True)):
+    for rows, whole in ((learnt, False), (weighed, True)):
         parts = [look(looking, people, rows, one, network.prompts, whole=whole) for one in prepare]
         seen.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     return seen
@@ -118,7 +130,7 @@ def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=POSES, pct_start=0.05)
     middle, chance = torch.tensor(prompts.size_wh) / 2, torch.Generator().manual_seed(int(rng.integers(2**31)))
     sums = []
-    drawn = torch.multinomial(seen["weight"], POSES * PEOPLE, replacement=True, generator=chance).view(POSES, PEOPLE)
+    drawn = torch.multinomial(seen["trust"], POSES * PEOPLE, replacement=True, generator=chance).view(POSES, PEOPLE)
     for step, rows in enumerate(drawn):
         known, placed, sure = (seen[name][rows] for name in ("known", "placed", "sure"))
         xy, given = split_given(draw(known, placed, flip, prompts.size_wh, Giving(), rng))
@@ -149,7 +161,10 @@ def _turned(n: int, rng: np.random.Generator) -> Tensor:
 
 
 def weigh(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.random.Generator) -> None:
-    """Fit how much prior and evidence count (divergence of the axes from known places, of those that are not given)."""
+    """Fit how much prior and evidence count (divergence of the axes from known places, of those that are not given).
+
+    Three numbers a keypoint: here all people count alike, however far their labels are trusted.
+    """
     prompts, n = network.prompts, len(seen["x"])
     counting = [prompts.log_trust, prompts.log_sharp, prompts.floor]
     total = n // BATCH * EPOCHS
@@ -207,7 +222,7 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     weigh(network, whole, flip, rng)
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with atomic_path(out / WEIGHTS) as temporary:
-        torch.save(saved | {"state_dict": state}, temporary)
+        torch.save(saved | {"state_dict": state, "finer": FINER}, temporary)
     manifest |= {
         "weights_sha256": file_sha256(out / WEIGHTS),
         "told": {"from": manifest["weights_sha256"], "data_sha256": file_sha256(data / "arrays.npz"), "passes": passes,

@@ -10,6 +10,6 @@ _base_ = "small"
 size_hw = (192, 128)
 epochs = 4
 lr = 6e-4
-# A box grows to the crop's shape. This crop is narrower than the stored one, so that there it shows people an eighth
-# smaller than `propose` will where they stand; three of four do.
+# A box grows to the crop's shape. This crop is narrower than the stored one, so that it shows people who stand a ninth
+# smaller than `propose` will, and people who lie as large.
 augmentation = {"rotate": 45.0, "half_body": 0.1, "blank": 0.2, "scale": (0.85, 1.4)}

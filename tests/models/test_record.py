@@ -80,6 +80,17 @@ def test_a_start_says_the_commit_and_keeps_what_differs_from_it(tmp_path, monkey
     assert "+epochs = 3\n" in changes and "photographs" not in changes
 
 
+def test_code_that_was_never_added_is_a_difference(tmp_path, monkeypatch):
+    file = checkout(tmp_path, tracked=True)
+    file.write_text("first\n")
+    monkeypatch.setattr(record, "__file__", str(file))
+    clean, changes = record.git_state()
+    assert (len(clean), changes) == (40, "")
+    (tmp_path / "mine.py").write_text("epochs = 3\n")
+    dirty, changes = record.git_state()
+    assert dirty == f"{clean}-dirty" and "+epochs = 3\n" in changes
+
+
 def test_code_that_lies_in_somebody_elses_checkout_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "__file__", str(checkout(tmp_path, tracked=False)))
     assert record.git_state() == ("not a checkout", "")
