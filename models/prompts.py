@@ -138,8 +138,9 @@ class Prompts(nn.Module):
         super().__init__()
         self.size_wh, self.split, self.cell = size_wh, split, cell
         self.prior = Prior(keypoints, min(size_wh) / 4)
-        # Neither is as sure as it is right: powers of each, and a little evidence where the map shows none.
-        self.log_trust, self.log_sharp = (nn.Parameter(torch.full((keypoints,), -0.9)) for _ in range(2))
+        # Neither is as sure as it is right: powers of each, and a little evidence where the map shows none. From below
+        # one the map's power stays there, where all is blurred.
+        self.log_trust, self.log_sharp = (nn.Parameter(torch.full((keypoints,), start)) for start in (-0.9, 0.3))
         self.floor = nn.Parameter(torch.full((keypoints,), -6.0))
 
     def forward(self, axes: tuple[Tensor, Tensor], maps: Tensor, xy: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,8 +37,8 @@ from models.train import WEIGHTS
 
 BATCH = 64
 PEOPLE, LEFT_OUT = 192, 4  # of a step of the prior's
-POSES, LEARNING_RATE = 8000, 1e-3  # the prior's steps
-WEIGHED, EPOCHS, WEIGHING_RATE = 3000, 3, 0.05  # people, whom the prior does not see, and epochs of the last part
+POSES, LEARNING_RATE = 8000, 1e-3  # the prior's steps; all people count alike: odd poses are what it has to know
+WEIGHED, EPOCHS, WEIGHING_RATE = 1000, 9, 0.05  # people, whom the prior does not see, and epochs of the last part
 EVERY = 100
 
 
@@ -60,8 +60,7 @@ def look(
     looking: InferenceSession, people: PeopleSet, order: np.ndarray, prepare: Preprocessor, prompts: Prompts, *,
     whole: bool,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels, and how far
-    its dataset's labels are trusted, `trust` (N,).
+    """One augmentation of each person: `known`, `placed` (N, K, 2) and `sure` (N, K), all in crop pixels.
 
     Args:
         looking: `Looking`, as a file that onnxruntime runs.
@@ -76,8 +75,7 @@ def look(
         made = prepare(default_collate([people[int(row)] for row in rows]), training=True)
         x, y, maps = map(torch.from_numpy, looking.run(None, {"image": made["inputs"].numpy()}))
         placed, sure = prompts.places((x, y))
-        trust = prepare.label_weight[people.arrays["dataset"][made["row"]]]
-        columns = {"known": made["known"], "placed": placed, "sure": sure, "trust": trust}
+        columns = {"known": made["known"], "placed": placed, "sure": sure}
         columns |= {"x": x.half(), "y": y.half(), "maps": maps.half()} if whole else {}
         for name, column in columns.items():
             kept.setdefault(name, []).append(column)
@@ -130,8 +128,8 @@ def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=POSES, pct_start=0.05)
     middle, chance = torch.tensor(prompts.size_wh) / 2, torch.Generator().manual_seed(int(rng.integers(2**31)))
     sums = []
-    drawn = torch.multinomial(seen["trust"], POSES * PEOPLE, replacement=True, generator=chance).view(POSES, PEOPLE)
-    for step, rows in enumerate(drawn):
+    for step in range(POSES):
+        rows = torch.as_tensor(rng.integers(0, len(seen["known"]), PEOPLE))
         known, placed, sure = (seen[name][rows] for name in ("known", "placed", "sure"))
         xy, given = split_given(draw(known, placed, flip, prompts.size_wh, Giving(), rng))
         # People lean and are near or far: known and seen places alike.
@@ -161,10 +159,7 @@ def _turned(n: int, rng: np.random.Generator) -> Tensor:
 
 
 def weigh(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.random.Generator) -> None:
-    """Fit how much prior and evidence count (divergence of the axes from known places, of those that are not given).
-
-    Three numbers a keypoint: here all people count alike, however far their labels are trusted.
-    """
+    """Fit how much prior and evidence count (divergence of the axes from known places, of those that are not given)."""
     prompts, n = network.prompts, len(seen["x"])
     counting = [prompts.log_trust, prompts.log_sharp, prompts.floor]
     total = n // BATCH * EPOCHS

@@ -1,7 +1,8 @@
 """What went wrong with a keypoint: Ronchi and Perona's types (arXiv 1707.05388, section 3.1).
 
-A place is near a labelled point where its keypoint similarity to it (that of OKS) is at least NEAR. The paper counts a
-swap towards either side of another person; here it is the same keypoint of another one.
+As in their coco-analyze, a place belongs to the label that it is most similar to (keypoint similarity, that of OKS) and
+is near it from NEAR on. Two things differ: they count a swap towards either side of another person, here it is the same
+keypoint of another one; and similarity to another person is measured by that one's area there, by the own one here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from annotator.metrics.oks import keypoint_similarity
 from annotator.skeletons import FloatArray, IntArray, Skeleton
 
 ERRORS = {
-    "inversion": "at the person's other side",
-    "swap": "at another person's",
-    "miss": "anywhere else",
+    "inversion": "most similar to the person's other side",
+    "swap": "most similar to another person's",
+    "miss": "far from its label, the other side's and other people's",
 }
 TYPES = ("good", "jitter", *ERRORS)
 GOOD, NEAR = 0.85, 0.5
@@ -28,9 +29,11 @@ def error_types(
 ) -> IntArray:
     """The type of every keypoint, (N, K) indices into TYPES, UNLABELLED where there is no label.
 
-    Good: at least GOOD similar to its label. Jitter: near it. Else inversion: near the same person's keypoint of the
-    other side; swap: near the same keypoint of another labelled person of the picture (the more similar of the two
-    counts, inversion where they are equal). Miss: the rest, a keypoint without a place among them.
+    A place is compared with its own label, with the same person's keypoint of the other side, and with the same
+    keypoint of the other labelled people of the picture; where two are equal, the earlier one of these three counts.
+    Good: most similar to its own label, by at least GOOD. Jitter: the same, by at least NEAR. Inversion: most similar
+    to the other side, and near it. Swap: most similar to another person's, and near it. Miss: near none of them, a
+    keypoint without a place among those.
 
     Args:
         xy, truth_xy: (N, K, 2) pixels, NaN where there is no point.
@@ -39,16 +42,19 @@ def error_types(
         skeleton: names the K keypoints.
     """
     sigmas = sigmas_of(skeleton)
-    own = keypoint_similarity(xy, truth_xy, scale_px, sigmas)
+    to_label = keypoint_similarity(xy, truth_xy, scale_px, sigmas)
     across = np.nan_to_num(keypoint_similarity(xy, truth_xy[:, skeleton.flip], scale_px, sigmas))
     across[:, skeleton.flip == np.arange(len(skeleton))] = 0
     theirs = _to_neighbours(xy, truth_xy, image, scale_px, sigmas)
+    own = np.nan_to_num(to_label)
+    most = np.argmax([own, across, theirs], axis=0)  # the first one where they are equal
+    near = np.max([own, across, theirs], axis=0) >= NEAR
     found = np.select(
-        [own >= GOOD, own >= NEAR, (across >= NEAR) & (across >= theirs), theirs >= NEAR],
+        [near & (most == 0) & (own >= GOOD), near & (most == 0), near & (most == 1), near & (most == 2)],
         [TYPES.index(name) for name in TYPES[:-1]],
         TYPES.index("miss"),
     )
-    return np.where(np.isnan(own), UNLABELLED, found)
+    return np.where(np.isnan(to_label), UNLABELLED, found)
 
 
 def sigmas_of(skeleton: Skeleton) -> FloatArray:

@@ -26,12 +26,13 @@ from annotator.metrics.pck import in_mpii_mean, pck_hits
 from annotator.people import BoolArray
 from annotator.skeletons import FloatArray, Skeleton
 from workflows.error_types import TYPES, error_types
-from workflows.hard_cases import cases, sizes
+from workflows.hard_cases import cases, sizes, told_by
 from workflows.results import LSP_TEST, SETS, annotator
 
 ROUNDS, SEED = 1000, 0
 FEWEST = 10  # people, below which a figure says nothing
 METRIC = {"coco": "mean_oks", "mpii": "pckh_0.5", "lsp": "pck_0.2"}
+TYPED = ("coco", "mpii")  # LSP has no area that keypoint similarity could be measured by
 GROUPS = {
     "face": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
     **{f"{part}s": (f"left_{part}", f"right_{part}")
@@ -154,6 +155,16 @@ class Split:
     def who(self) -> dict[str, BoolArray]:
         """Which of the people are of which kind; kinds that nobody is of are left out."""
         return {case: these for case, these in cases(self.dataset).items() if these.any()}
+
+    @property
+    def typed(self) -> bool:
+        """Whether types of error are told."""
+        return self.name.split("/")[0] in TYPED
+
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """How each kind is told."""
+        return told_by(self.dataset.people)
 
     def measure(self, student: str, out: Path) -> Measured:
         """The user's own command; what `workflows.results` proposed before is not predicted again."""

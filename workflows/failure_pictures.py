@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from annotator import demo, formats, rounds
+from annotator.errors import AnnotatorError, InputError, expected
 from annotator.files import write_json
 from annotator.metrics.oks import oks
 from annotator.people import People
@@ -145,8 +146,13 @@ PICTURES = {
 
 
 def write_scenes(scenes: Sequence[Scene], out: Path) -> Path:
-    """Write COCO's file and the pictures, one person each, to an empty `out`; returns the former."""
-    shutil.rmtree(out, ignore_errors=True)
+    """Write COCO's file and the pictures, one person each, to `out`; returns the former.
+
+    Raises:
+        InputError: `out` is a file or holds something already, which stays as it is.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(expected("a new or empty folder", "a file, or a folder that holds something", str(out)))
     (out / "images").mkdir(parents=True)
     images, people = [], []
     for i, scene in enumerate(scenes, start=1):
@@ -183,16 +189,26 @@ def row(picture: str, words: str, scene: Scene, one: People, proposal: Proposals
     return f"| {picture} | {words} | {similarity:.2f} | {counts} | {inside} of {(~one.labelled).sum()} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for photographs and proposals; emptied")
+    parser.add_argument("--out", type=Path, required=True, help="new or empty folder for photographs and proposals")
     parser.add_argument("--pictures", type=Path, required=True, help="folder for the pictures, failures-NAME.png")
     parser.add_argument("--student", default="default")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    try:
+        show(given.out, given.pictures, given.student)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def show(out: Path, pictures: Path, student: str) -> None:
+    """Write scenes and proposals to `out` and a picture for each of PICTURES to `pictures`; print the table."""
     shown = [(name, one, one.make()) for name, scenes in PICTURES.items() for one in scenes]
-    labels = write_scenes([scene for _, _, scene in shown], given.out)
-    done = rounds.propose(labels, labels.parent / "images", given.out, rounds.How(given.student, ("all",)))
+    labels = write_scenes([scene for _, _, scene in shown], out)
+    done = rounds.propose(labels, labels.parent / "images", out, rounds.How(student, ("all",)))
     people = formats.read(labels, labels.parent / "images", "coco").people
     place = {name: i for i, name in enumerate(done.proposals.person_id)}
     print("| picture | person | OKS | good | jitter | inversion | miss | others, inside the picture |")
@@ -205,9 +221,9 @@ def main() -> None:
     for picture, drawn in panels.items():
         title = "; ".join(one.words for one in PICTURES[picture])
         marks = [mark for _, own in drawn for mark in own]
-        path = given.pictures / f"failures-{picture}.png"
+        path = pictures / f"failures-{picture}.png"
         demo.side_by_side(path, [image for image, _ in drawn], marks, title, f"by {done.proposals.student}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,7 @@
     python -m workflows.failures --data DATA --out work_dirs/results [--student default union21-t] [--split test]
 
 Two Markdown tables a dataset, with 95 % intervals by image: the figure by kind of person (`workflows.hard_cases`), and
-types of error by keypoint (`workflows.error_types`); LSP, one person a picture, has the first alone. What the teachers
+types of error by keypoint (`workflows.error_types`); LSP, which has no areas, has the first alone. What the teachers
 share is the photograph's, not the student's. Last, of each student, the lines for its card. Proposals that
 `workflows.results` made in the same folder are read. `workflows.failure_pictures` shows some on packaged photographs.
 """
@@ -16,11 +16,10 @@ from pathlib import Path
 
 from annotator.evaluation import tables
 from workflows.error_types import ERRORS, TYPES
-from workflows.failure_figures import METRIC, Measured, Share, Split, beyond_edge
-from workflows.hard_cases import CASES, EVERYBODY, HARD
+from workflows.failure_figures import METRIC, TYPED, Measured, Share, Split, beyond_edge
+from workflows.hard_cases import EVERYBODY, HARD
 
 TEACHERS = "teachers"
-TYPED = ("coco", "mpii")
 COMMON = 0.05  # share of keypoints above which a type of error is a known failure
 
 
@@ -32,7 +31,7 @@ def case_table(split: Split, found: Sequence[Measured]) -> list[str]:
     lines += [f"|---|---|---|{'---|' * len(found)}"]
     for case, first in columns[0].items():
         cells = " | ".join(column[case].cell(split.metric) for column in columns)
-        lines.append(f"| {case} | {CASES[case]} | {first.n} | {cells} |")
+        lines.append(f"| {case} | {split.told[case]} | {first.n} | {cells} |")
     return [*lines, ""]
 
 
@@ -63,7 +62,7 @@ def named(split: Split, one: Measured) -> Iterator[tuple[str, str]]:
     """A student's known failures, each with its figure.
 
     Hard cases whose interval lies below the figure for everybody, and for each type of error the keypoints among which
-    it is most common, where it is more than COMMON of them.
+    it is most common, where it is more than COMMON of them and the dataset's types are told.
     """
     by_case, title = one.by_case(split.metric, split.who), tables.TITLES[split.metric].split(",")[0]
     unit = " %" if split.metric.startswith("pck") else ""
@@ -72,8 +71,8 @@ def named(split: Split, one: Measured) -> Iterator[tuple[str, str]]:
         if case in HARD and share.high < everybody:
             beside = f"{share.n} people, everybody {tables.cell(split.metric, everybody)}{unit}"
             said = f"{title} {_with_unit(share, split.metric, unit)} on {split.name}, n = {beside}"
-            yield f"{case} ({CASES[case]})", said
-    for kind, meaning in ERRORS.items():
+            yield f"{case} ({split.told[case]})", said
+    for kind, meaning in ERRORS.items() if split.typed else ():
         group = max(one.by_type, key=lambda group: one.by_type[group][kind].value)
         share = one.by_type[group][kind]
         if share.value > COMMON:
@@ -115,7 +114,7 @@ def main() -> None:
         split = Split.read(name, given.split, given.data, given.out)
         found = [split.measure(student, given.out) for student in (*given.student, TEACHERS)]
         print("\n".join(case_table(split, found)), flush=True)
-        if name in TYPED:
+        if split.typed:
             print("\n".join(type_table(split, found)), flush=True)
         if name == "mpii":
             print("\n".join(edge_line(split, found)), flush=True)

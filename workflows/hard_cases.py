@@ -1,6 +1,6 @@
-"""What kind of person it is, told by labels, box and picture: small, lying, crowded, cut off, seen from behind.
+"""What kind of person it is, told by labels, box and picture: small, lying, crowded, at the edge, seen from behind.
 
-The definitions stand in CASES as whoever leads the labelling would say them.
+The definitions stand in `told_by` as whoever leads the labelling would say them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from annotator.derived import head_size
 from annotator.formats.dataset import Dataset
 from annotator.images import size_of
-from annotator.people import BoolArray, People
+from annotator.people import AREA_PER_BOX, BoolArray, People
 from annotator.skeletons import FloatArray, IntArray
 
 SMALL_PX, SMALL_HEAD_PX = 64, 20
@@ -20,44 +20,63 @@ OVERLAP = 0.3
 FEW_LABELS = 8
 # Of the torso's length: how far the left shoulder must lie to one side of the right one for a front or back view.
 TURNED = 0.25
-EVERYBODY, REST = "everybody", "none of the hard ones"
-# Cases that tell how hard a person is -> how each is told.
-HARD = {
-    "small": f"an area under {SMALL_PX}^2 pixels; MPII: a head under {SMALL_HEAD_PX} pixels",
-    "leaning or lying": "the line from hips to shoulders 30 to 90 degrees off the vertical",
-    "upside down": "the line from hips to shoulders more than 90 degrees off the vertical",
-    "crowded": f"its box shares more than {OVERLAP} (IoU) with another labelled person's",
-    "cut off by the picture": "its box reaches the picture's edge, and labels are missing",
-    "few labels": f"fewer than {FEW_LABELS}",
-    "seen from behind": f"the left shoulder to the left, by more than {TURNED} of the torso's length",
+EVERYBODY, EDGE, REST = "everybody", "at the picture's edge", "none of the hard ones"
+UNKNOWN = "orientation unknown"
+# Cases that tell how hard a person is.
+HARD = ("small", "leaning or lying", "upside down", "crowded", EDGE, "few labels", "seen from behind")
+SMALL = {
+    "head": f"a head under {SMALL_HEAD_PX} pixels",
+    "segment": f"a segment under {SMALL_PX}^2 pixels",
+    "box": f"{AREA_PER_BOX} of the box around its keypoints under {SMALL_PX}^2 pixels",
 }
-CASES = {
-    EVERYBODY: "who has a label",
-    **HARD,
-    "seen from the side": "neither shoulder to one side by that much",
-    REST: "none of these; seen from the front or the side",
-}
+TOUCHES = "its box touches the picture's edge"
+
+
+def told_by(people: People) -> dict[str, str]:
+    """How each case of `cases` is told of these people; of size and edge it depends on what their dataset has."""
+    made = f"{TOUCHES}, and a keypoint has no label; the box is made, wider than the person"
+    return {
+        EVERYBODY: "who has a label",
+        "small": SMALL[_size_by(people)],
+        "leaning or lying": "the line from hips to shoulders 30 to 90 degrees off the vertical",
+        "upside down": "the line from hips to shoulders more than 90 degrees off the vertical",
+        "crowded": f"its box shares more than {OVERLAP} (IoU) with another labelled person's",
+        EDGE: TOUCHES if people.bbox_given.any() else made,
+        "few labels": f"fewer than {FEW_LABELS}",
+        "seen from behind": f"the left shoulder to the left, by more than {TURNED} of the torso's length",
+        "seen from the side": "neither shoulder to one side by that much",
+        UNKNOWN: "a shoulder or a hip has no label, so that tilt and turn are unknown",
+        REST: "none of the kinds from small to seen from behind; seen from the front or the side",
+    }
 
 
 def cases(dataset: Dataset) -> dict[str, BoolArray]:
-    """(N,) of each case of CASES: which people of a dataset are of that kind."""
+    """(N,) of each case of `told_by`: which people of a dataset are of that kind."""
     people = dataset.people
     image = dataset.images.rows_of(people.image_id)
     tilt, turn = tilt_and_turn(people)
-    head = head_size(people.xy, people.skeleton)
-    small = head < SMALL_HEAD_PX if np.isfinite(head).any() else people.scale_px() < SMALL_PX
+    by_head = _size_by(people) == "head"
+    cut = people.bbox_given | ~people.labelled.all(axis=1)
     found = {
         EVERYBODY: np.ones(len(people), dtype=bool),
-        "small": small,
+        "small": head_size(people.xy, people.skeleton) < SMALL_HEAD_PX if by_head else people.scale_px() < SMALL_PX,
         "leaning or lying": (tilt >= 30) & (tilt <= 90),
         "upside down": tilt > 90,
         "crowded": overlap(people.bbox_xywh, image) > OVERLAP,
-        "cut off by the picture": reaches_edge(people, sizes(dataset)[image]) & ~people.labelled.all(axis=1),
+        EDGE: reaches_edge(people, sizes(dataset)[image]) & cut,
         "few labels": people.labelled.sum(axis=1) < FEW_LABELS,
         "seen from behind": turn < -TURNED,
         "seen from the side": np.abs(turn) <= TURNED,
+        UNKNOWN: np.isnan(turn),
     }
-    return found | {REST: ~np.any([found[name] for name in HARD], axis=0)}
+    return found | {REST: ~np.any([found[name] for name in (*HARD, UNKNOWN)], axis=0)}
+
+
+def _size_by(people: People) -> str:
+    """The key of SMALL by which a dataset's people are called small."""
+    if np.isfinite(head_size(people.xy, people.skeleton)).any():
+        return "head"
+    return "segment" if (people.area > 0).any() else "box"
 
 
 def tilt_and_turn(people: People) -> tuple[FloatArray, FloatArray]:

@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from annotator import formats
 from annotator.evaluation.comparison import compare
 from annotator.evaluation.predictions import Predictions
 from annotator.files import file_sha256
 from annotator.formats.dataset import Dataset
 from annotator.images import Images
 from annotator.people import people
-from annotator.skeletons import COCO_17, MPII_16, Skeleton, make
+from annotator.skeletons import COCO_17, LSP_14, MPII_16, Skeleton, make
 from annotator.students import card as cards
 from tests.conftest import ROOT
 from workflows import failure_pictures, failures
 from workflows.error_types import TYPES, UNLABELLED, error_types, sigmas_of
 from workflows.failure_figures import Measured, Share, Split, beyond_edge
-from workflows.hard_cases import EVERYBODY, REST, cases, overlap, sizes, tilt_and_turn
+from workflows.hard_cases import EDGE, EVERYBODY, REST, UNKNOWN, cases, overlap, sizes, tilt_and_turn, told_by
 
 HIPS = make("hips", ["left_hip", "right_hip"])
 # Two people of scale 100 in one picture; similarity exp(-d^2 / (2 (2 .107 100)^2)) = exp(-d^2 / 916).
@@ -66,6 +67,40 @@ def test_between_the_own_other_side_and_another_person_the_nearer_one_counts(x, 
     xy = truth.copy()
     xy[0, 0] = (x, 0)
     assert types(xy, truth, [0, 0])[0] == [kind, "good"]
+
+
+@pytest.mark.parametrize(
+    ("x", "kind"),
+    [
+        (9, "good"),  # exp(-81 / 916) = .915 to its own label, exp(-121 / 916) = .876 across
+        (10, "good"),  # half way, .897 to each
+        (11, "inversion"),  # .876 to its own label, which would be good, but .915 across
+        (-17, "jitter"),  # exp(-289 / 916) = .729, exp(-1369 / 916) = .224
+        (25, "inversion"),  # .505 to its own label, which would be jitter, but exp(-25 / 916) = .973 across
+        (48, "miss"),  # exp(-784 / 916) = .425 across
+    ],
+)
+def test_near_both_sides_the_most_similar_one_counts(x, kind):
+    truth = np.array([[[0.0, 0.0], [20.0, 0.0]]])
+    assert types(np.array([[[x, 0.0], [20.0, 0.0]]]), truth, [0])[0] == [kind, "good"]
+
+
+@pytest.mark.parametrize(("x", "kind"), [(10, "good"), (11, "swap"), (25, "swap"), (-17, "jitter")])
+def test_near_its_own_label_and_another_persons_the_most_similar_one_counts(x, kind):
+    # The other person's left hip lies 20 from the own one: the similarities of the test above.
+    truth = np.array([[[0.0, 0.0], [300.0, 0.0]], [[20.0, 0.0], [320.0, 0.0]]])
+    xy = truth.copy()
+    xy[0, 0] = (x, 0)
+    assert types(xy, truth, [0, 0])[0] == [kind, "good"]
+    assert types(xy, truth, [0, 1])[0][0] != "swap"
+
+
+def test_as_near_to_all_three_it_is_the_own_one_and_then_the_other_side():
+    truth = np.array([[[0.0, 0.0], [20.0, 0.0]], [[20.0, 0.0], [400.0, 0.0]]])
+    xy = truth.copy()
+    for x, kind in ((10, "good"), (15, "inversion")):
+        xy[0, 0] = (x, 0)
+        assert types(xy, truth, [0, 0])[0][0] == kind
 
 
 def test_what_has_no_label_has_no_type_and_no_other_side():
@@ -123,6 +158,7 @@ def dataset(xy: np.ndarray, boxes: np.ndarray, image: list[int], area: float = 1
     return Dataset("made", Path("made.json"), Images(names, text, text, size, size, text), table)
 
 
+WITHOUT_TRUNK = [name for name in COCO_17.keypoints if not name.endswith(("shoulder", "hip"))]
 MIDDLE = (100.0, 50.0, 200.0, 300.0)
 
 
@@ -139,12 +175,15 @@ MIDDLE = (100.0, 50.0, 200.0, 300.0)
         ({"xy": turned(180)}, {"upside down"}),  # upside down, but seen from the front
         ({"xy": standing() * [0.3, 1] + [140, 0]}, {"seen from the side", REST}),  # shoulders .24 of the trunk apart
         ({"xy": standing() * [0.4, 1] + [120, 0]}, {REST}),  # .32
-        ({"box": (0.0, 50.0, 200.0, 300.0)}, {REST}),  # all labels are there: not cut off
-        ({"box": (0.0, 50.0, 200.0, 300.0), "labels": 16}, {"cut off by the picture"}),
-        ({"box": (100.0, 50.0, 200.0, 349.0), "labels": 16}, {"cut off by the picture"}),
-        ({"box": (100.0, 50.0, 200.0, 348.0), "labels": 16}, {REST}),
-        ({"labels": 8}, {REST}),
-        ({"labels": 7}, {"few labels"}),
+        ({"box": (0.0, 50.0, 200.0, 300.0)}, {EDGE}),
+        ({"box": (100.0, 50.0, 200.0, 349.0)}, {EDGE}),
+        ({"box": (100.0, 50.0, 200.0, 348.0)}, {REST}),
+        ({"box": (0.0, 50.0, 200.0, 300.0), "made": True}, {REST}),  # a box wider than the person, all labels there
+        ({"box": (0.0, 50.0, 200.0, 300.0), "made": True, "unlabelled": ["nose"]}, {EDGE}),
+        ({"unlabelled": WITHOUT_TRUNK[:9]}, {REST}),  # 8 labels
+        ({"unlabelled": WITHOUT_TRUNK[:10]}, {"few labels"}),
+        ({"unlabelled": ["left_hip"]}, {UNKNOWN}),  # nobody can tell that it is none of the hard ones
+        ({"unlabelled": ["right_shoulder"], "area": 9.0}, {UNKNOWN, "small"}),
         ({"neighbour": (100.0, 50.0, 200.0, 90.0)}, {REST}),  # it covers .3 of the box, which is not more than .3
         ({"neighbour": (100.0, 50.0, 200.0, 91.0)}, {"crowded"}),
     ],
@@ -152,10 +191,33 @@ MIDDLE = (100.0, 50.0, 200.0, 300.0)
 )
 def test_kinds_of_people_are_those_worked_by_hand(change, kinds):
     xy = np.stack([change.get("xy", standing())] * 2)
-    xy[:, change.get("labels", 17) :] = np.nan
+    xy[:, [COCO_17.index(name) for name in change.get("unlabelled", [])]] = np.nan
     boxes = np.array([change.get("box", MIDDLE), change.get("neighbour", (0, 0, 9, 9))], dtype=float)
-    found = cases(dataset(xy, boxes, [0, 0], change.get("area", 1e4)))
+    made = dataset(xy, boxes, [0, 0], change.get("area", 1e4))
+    if change.get("made"):
+        made = replace(made, people=replace(made.people, bbox_given=np.zeros(2, dtype=bool)))
+    found = cases(made)
     assert {name for name, who in found.items() if who[0]} == {EVERYBODY} | kinds
+    assert list(found) == list(told_by(made.people))
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "area", "box_given", "small", "edge"),
+    [
+        (COCO_17, 1e4, True, "a segment under 64^2 pixels", True),
+        (MPII_16, np.nan, False, "a head under 20 pixels", False),
+        (LSP_14, np.nan, False, "0.53 of the box around its keypoints under 64^2 pixels", False),
+    ],
+    ids=["coco", "mpii", "lsp"],
+)
+def test_how_small_and_the_edge_are_told_depends_on_what_a_dataset_has(skeleton, area, box_given, small, edge):
+    one = people(
+        skeleton, person_id=["a"], image_id=["a"], source="made", xy=np.arange(2.0 * len(skeleton)).reshape(1, -1, 2),
+        v=np.full((1, len(skeleton)), 2), bbox_xywh=np.array([MIDDLE]), bbox_given=box_given, area=area,
+    )  # fmt: skip
+    told = told_by(one)
+    assert told["small"] == small
+    assert (told[EDGE] == "its box touches the picture's edge") == edge
 
 
 def test_a_trunk_without_hips_or_of_no_length_tells_nothing():
@@ -237,6 +299,11 @@ def test_what_is_common_or_clearly_below_everybody_is_named(twelve):
     assert Share(0.5, 0.25, 0.75, 4).cell("pck") == "50.0 (25.0 to 75.0)"
 
 
+def test_a_dataset_without_areas_has_no_type_of_error_named(twelve):
+    split, one = twelve
+    assert not any(" of " in name.split("(")[0] for name, _ in failures.named(replace(split, name="lsp/test"), one))
+
+
 @pytest.mark.parametrize("scene", [failure_pictures.photograph(name) for name in ("astronaut", "camera", "grace")])
 def test_labels_go_where_the_photograph_goes(scene):
     again = failure_pictures.quarter_turns(scene, 4)
@@ -255,6 +322,23 @@ def test_labels_go_where_the_photograph_goes(scene):
     both = failure_pictures.beside(scene, scene)
     assert both.pixels.shape[1] == 2 * scene.pixels.shape[1]
     assert both.bbox_xywh[2] == scene.pixels.shape[1] + scene.bbox_xywh[2]
+
+
+def test_a_folder_that_holds_something_is_refused_and_left_as_it_is(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("kept")
+    asked = ["--out", str(tmp_path), "--pictures", str(tmp_path / "pictures")]
+    assert failure_pictures.main(asked) == 1
+    error = capsys.readouterr().err
+    assert "expected a new or empty folder" in error and error.count("\n") == 1
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("mine.txt", "kept")]
+
+
+def test_scenes_can_be_written_to_an_empty_folder_and_read(tmp_path):
+    scene = failure_pictures.photograph("camera")
+    labels = failure_pictures.write_scenes([scene], tmp_path)
+    (one,) = formats.read(labels, tmp_path / "images", "coco").people.xy
+    there = scene.keypoints[:, 2] > 0
+    assert np.array_equal(one[there], scene.keypoints[there, :2])
 
 
 def test_every_picture_of_the_page_is_there_and_made_here():
