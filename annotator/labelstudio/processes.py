@@ -55,15 +55,27 @@ def started(pid: int) -> str | None:
 
 
 def stop(pid: int, patience_s: float) -> None:
-    """End what `spawn` began, with its children: asked first, killed after `patience_s`; waits until it is gone."""
-    begun = started(pid)
-    for how, patience in ((signal.SIGTERM, patience_s), (signal.SIGKILL, patience_s)):
-        if begun is None or started(pid) != begun:
+    """End what `spawn` began, with its children: asked first, killed after `patience_s`; waits until all are gone."""
+    if started(pid) is None:
+        return
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        # As long as one of a group lives, no other process gets the group's number.
+        if not _lives(pid):
             return
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(pid, how)
-        except ProcessLookupError:
-            return
-        end = time.monotonic() + patience
-        while started(pid) == begun and time.monotonic() < end:
+        end = time.monotonic() + patience_s
+        while _lives(pid) and time.monotonic() < end:
             time.sleep(0.05)
+
+
+def _lives(group: int) -> bool:
+    """Whether any process of a group has not ended; one that nobody has waited for yet has."""
+    with suppress(OSError):
+        os.waitpid(group, os.WNOHANG)
+    for path in PROC.glob("[0-9]*/stat"):
+        with suppress(OSError):  # gone since
+            state, _, number, *_ = path.read_text().rpartition(")")[2].split()
+            if int(number) == group and state not in "ZX":
+                return True
+    return False

@@ -134,9 +134,11 @@ def test_a_note_cut_short_is_no_server(tmp_path, content):
     assert server.down(tmp_path) is None
 
 
-def test_a_process_is_told_by_its_start_and_stopped_with_its_children(tmp_path):
+@pytest.mark.parametrize("child", ["echo; exec sleep 600", "trap '' TERM; echo; sleep 600"], ids=["obeys", "ignores"])
+def test_a_process_is_told_by_its_start_and_stopped_with_its_children(tmp_path, child):
     out = tmp_path / "out"
-    begin = "import subprocess, sys, time; child = subprocess.Popen(['sleep', '600'])"
+    begin = "import subprocess, sys, time; "
+    begin += f"child = subprocess.Popen(['sh', '-c', {child!r}], stdout=subprocess.PIPE); child.stdout.readline()"
     command = [sys.executable, "-c", f"{begin}; print(child.pid, sys.stdin.read(), flush=True); time.sleep(600)"]
     with out.open("w") as log:
         pid = processes.spawn(command, {"ONLY": "this"}, log.fileno(), "told on stdin")
@@ -147,7 +149,7 @@ def test_a_process_is_told_by_its_start_and_stopped_with_its_children(tmp_path):
     child, _, told = out.read_text().strip().partition(" ")
     assert told == "told on stdin"
     assert (PROC / str(pid) / "environ").read_bytes() == b"ONLY=this\0"
-    processes.stop(pid, 10)
+    processes.stop(pid, 2)
     assert processes.started(pid) is None
     assert processes.started(int(child)) is None
 
