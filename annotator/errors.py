@@ -15,6 +15,13 @@ A message is one line: what was expected, what was found, and where.
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
 
 class AnnotatorError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
@@ -67,3 +74,17 @@ def expected(what: str, got: object, where: str) -> str:
     'train.json: annotations[12].keypoints: expected 51 numbers (17 keypoints x 3), got 48'
     """
     return f"{where}: expected {what}, got {got}"
+
+
+def command_line(main: Callable[P, int]) -> Callable[P, int]:
+    """A module's command line, whose errors raised on purpose become one line on standard error and an exit code."""
+
+    @functools.wraps(main)
+    def reported(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except AnnotatorError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+
+    return reported

@@ -25,7 +25,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
-from annotator.errors import AnnotatorError
+from annotator.errors import command_line
 from annotator.metrics.bootstrap import interval
 from annotator.skeletons import Skeleton
 from annotator.students import registry
@@ -205,6 +205,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,12 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(given, Path(folder)), indent=1))
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(measure(given, Path(folder)), indent=1))
     return 0
 
 

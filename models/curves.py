@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path
 from models import record
 
@@ -76,15 +76,12 @@ def _lines(axes: Axes, title: str, rows: list[dict[str, Any]], names: Iterable[s
         axes.legend()
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run")
-    try:
-        print(draw(parser.parse_args().run))
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    print(draw(parser.parse_args().run))
     return 0
 
 

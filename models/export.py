@@ -20,7 +20,7 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from annotator.skeletons import resolve
 from models import onnx_file
@@ -161,6 +161,7 @@ def describe(manifest: dict[str, Any]) -> str:
     )
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,11 +179,7 @@ def main() -> int:
     figures = dict(pair.split("=", 1) for pair in given.figure)
     how = {"half": not given.full, "default": given.default, "smooth_px": given.smooth_px}
     how |= {"data": given.data, "terms": given.terms, "failures": given.failure}
-    try:
-        print(export(given.run, given.out, given.name, figures=figures, **how))
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    print(export(given.run, given.out, given.name, figures=figures, **how))
     return 0
 
 

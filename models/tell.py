@@ -25,7 +25,7 @@ from onnxruntime import InferenceSession  # noqa: TID253 (this is not imported b
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import losses, onnx_file, targets
 from models.dataset import PeopleSet
@@ -227,6 +227,7 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     return dict(manifest)
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -236,11 +237,7 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=2, help="augmentations of each person")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    try:
-        manifest = tell(given.run, given.data, given.out, given.passes, given.seed)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    manifest = tell(given.run, given.data, given.out, given.passes, given.seed)
     print("progress " + json.dumps({"done": True, **manifest["told"]}))
     return 0
 

@@ -29,7 +29,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, write_text
 from models import hooks, network, preprocess, record  # noqa: F401  (some register themselves)
 from models.recipe import load_recipe, runner_config, with_weights
@@ -142,6 +142,7 @@ def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:
             raise InputError(expected(f"{name} {before[name]}, as the run that is there", now.get(name), str(path)))
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,12 +154,8 @@ def main() -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change values of the recipe")
     given = parser.parse_args()
     logging.getLogger("mmengine").setLevel(logging.WARNING)
-    try:
-        recipe = load_recipe(given.recipe, dict(map(change, given.set)))
-        manifest = train(recipe, given.data, given.check, given.out, given.init)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    recipe = load_recipe(given.recipe, dict(map(change, given.set)))
+    manifest = train(recipe, given.data, given.check, given.out, given.init)
     if "seconds" in manifest:
         print("progress " + json.dumps({"done": True, "check": manifest["check"], "seconds": manifest["seconds"]}))
     return 0

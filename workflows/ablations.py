@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import AnnotatorError, InputError, command_line, expected
 from annotator.students.interpreter import run_models
 from annotator.training import run
 from models import dataset
@@ -152,6 +152,7 @@ def grid(given: argparse.Namespace) -> None:
             bar.console.print(str(card), highlight=False, soft_wrap=True)
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,11 +162,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="rows, as unified or unified-0")
     parser.add_argument("--steps", type=int, help="steps of each student, to the nearest epoch")
     parser.add_argument("--change", nargs="*", default=[], metavar="NAME=VALUE", help="change all recipes")
-    try:
-        grid(parser.parse_args())
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    grid(parser.parse_args())
     return 0
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from annotator import demo, formats, rounds
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.files import write_json
 from annotator.metrics.oks import oks
 from annotator.people import People
@@ -189,6 +189,7 @@ def row(picture: str, words: str, scene: Scene, one: People, proposal: Proposals
     return f"| {picture} | {words} | {similarity:.2f} | {counts} | {inside} of {(~one.labelled).sum()} |"
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,11 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, required=True, help="folder for the pictures, failures-NAME.png")
     parser.add_argument("--student", default="default")
     given = parser.parse_args(arguments)
-    try:
-        show(given.out, given.pictures, given.student)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    show(given.out, given.pictures, given.student)
     return 0
 
 

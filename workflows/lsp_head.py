@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from annotator import formats
-from annotator.errors import AnnotatorError
+from annotator.errors import command_line
 from annotator.metrics.bootstrap import bootstrap_ratios, interval
 from annotator.metrics.pck import torso_size
 from annotator.people import BoolArray
@@ -178,6 +178,7 @@ def report(given: argparse.Namespace) -> Iterator[list[str]]:
         yield transfer(ask, given.student)
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -186,12 +187,8 @@ def main() -> int:
     tables = ("tilt", "targets", "transfer")
     parser.add_argument("--only", nargs="+", choices=tables, default=tables, metavar="TABLE")
     parser.add_argument("--student", default="default")
-    try:
-        for lines in report(parser.parse_args()):
-            print("\n".join(lines), flush=True)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    for lines in report(parser.parse_args()):
+        print("\n".join(lines), flush=True)
     return 0
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator.errors import AnnotatorError, InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.skeletons import UNION_21, FloatArray
 from annotator.students import crop
 from annotator.students.ensemble import fuse
@@ -163,6 +163,7 @@ def report(given: argparse.Namespace) -> Iterator[list[str]]:
         yield learnt(ask, given.student)
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,12 +173,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=tables, default=tables[:3], metavar="TABLE")
     parser.add_argument("--set", type=Path, help="training set, for `taught`")
     parser.add_argument("--student", default="default")
-    try:
-        for lines in report(parser.parse_args()):
-            print("\n".join(lines), flush=True)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    for lines in report(parser.parse_args()):
+        print("\n".join(lines), flush=True)
     return 0
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from annotator.errors import AnnotatorError
+from annotator.errors import command_line
 from workflows import paper
 from workflows.measuring import SHARED, Bench, Resampled, Student, arguments, bench, mean, named, of_grid
 
@@ -227,14 +227,12 @@ def report(given: argparse.Namespace) -> Iterator[str]:
     yield from table_5(here, [of_grid(given.runs, f"{YES}-0"), *others])
 
 
+@command_line
 def printed(lines: Iterator[str]) -> int:
     """Print a report as it comes; an error is one line, and exit code 1."""
     try:
         for line in lines:
             print(line, flush=True)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except subprocess.CalledProcessError as error:
         return error.returncode  # `annotator` has said why
     return 0

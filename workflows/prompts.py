@@ -3,10 +3,10 @@
     python -m workflows.prompts --data DATA --out work_dirs/prompts [--student default] [--split test]
 
 Some keypoints of labelled people are hidden: the four of MPII that COCO lacks, MPII's limbs in two groups, the five
-face keypoints of COCO that MPII lacks. Each group once alone, so that the student is given all other labels, and once
-with everything else hidden too, so that it has the picture alone. Both commands are the user's own; figures per
-keypoint with 95 % intervals by image. Pelvis and thorax follow from hips and shoulders by a rule where those are
-labelled, so they are exact when given the rest.
+face keypoints of COCO that MPII lacks, and parts of these. Each group once alone, so that the student is given all
+other labels, and once with everything else hidden too, so that it has the picture alone. Both are the user's commands;
+figures per keypoint with 95 % intervals by image. Pelvis and thorax follow from hips and shoulders by a rule where
+those are labelled, so they are exact when given the rest.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ HIDDEN = {
         **{name: tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
            for name, parts in LIMBS.items()},
     },
-    "coco": {"what MPII lacks": ("nose", "left_eye", "right_eye", "left_ear", "right_ear")},
+    "coco": {
+        "what MPII lacks": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        "nose": ("nose",), "eyes": ("left_eye", "right_eye"), "ears": ("left_ear", "right_ear"),
+    },
 }  # fmt: skip
-HEADER = "| hidden | n | given the other labels | from the picture alone |\n|---|---|---|---|"
+HEADER = "| hidden together | keypoint | n | given the other labels | from the picture alone |\n|---|---|---|---|---|"
 METRICS = {"mpii": ("pckh_0.5", "pckh_0.1"), "coco": ("similarity",)}
 
 
@@ -55,7 +58,9 @@ def rows(name: str, group: str, told: dict[str, Any], alone: dict[str, Any]) -> 
                 f" {tables.cell(metric, one['high'])})"
                 for one in figures
             ]
-            lines.append(f"| {keypoint}, {tables.TITLES[metric]} | {figures[0]['people']} | {' | '.join(cells)} |")
+            lines.append(
+                f"| {group} | {keypoint}, {tables.TITLES[metric]} | {figures[0]['people']} | {' | '.join(cells)} |"
+            )
     return lines
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from annotator.errors import AnnotatorError
+from annotator.errors import command_line
 from annotator.evaluation import tables
 from annotator.skeletons import UNION_21, FloatArray
 from annotator.students import card as cards
@@ -297,6 +297,7 @@ def report(data: Path, out: Path, only: list[str], tried: list[str]) -> Iterator
         yield bought(ground, f"all fused: with {times:g} times the crop of {', '.join(measured)}", more, every)
 
 
+@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -305,12 +306,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these teachers alone")
     parser.add_argument("--settings", nargs="+", default=[], metavar="NAME", help="whose settings are tried; else all")
     given = parser.parse_args()
-    try:
-        for part in report(given.data, given.out, given.only, given.settings):
-            print(part, flush=True)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    for part in report(given.data, given.out, given.only, given.settings):
+        print(part, flush=True)
     return 0
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.progress import Progress
 
 from annotator import formats, sources, toml
-from annotator.errors import AnnotatorError, FormatError, InputError, expected
+from annotator.errors import FormatError, InputError, command_line, expected
 from annotator.formats.dataset import Dataset
 from annotator.skeletons import SKELETONS, Skeleton, union
 from annotator.students import registry
@@ -193,6 +193,7 @@ def said(n: int, left_out: int, parts: Sequence[Part]) -> str:
     return f"{n} people, {', '.join(f'{part.name} {len(part.people)}' for part in parts)}{shown}"
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,11 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=DEFAULT, help="settings; see training_set.toml")
     given = parser.parse_args(arguments)
-    try:
-        write(plan(load(given.config), given.data), given.out)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    write(plan(load(given.config), given.data), given.out)
     return 0
 
 
