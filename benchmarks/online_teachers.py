@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", type=Path, required=True, help="training set")
     parser.add_argument("--check", type=Path, required=True, help="set to measure on")
     parser.add_argument("--init", type=Path, required=True, help="weights.pth to start from")
-    parser.add_argument("--recipe", default="small_low")
+    parser.add_argument("--recipe", default="evening_low")
     parser.add_argument("--set-recipe", nargs="*", default=[], metavar="NAME=VALUE", help="change values of the recipe")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=16)

@@ -1,6 +1,6 @@
 """Images a second of a training step here, beside MMPose's own pipeline for the same network, in one run.
 
-    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite tiny] [--steps 4]
+    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--steps 4]
 
 Both train at 256 x 192 on COCO's people, in turns, best round each. Ours has its crops in memory and cached teachers;
 MMPose's is its RTMPose-t configuration as it ships, on DIR's photographs, with its own number of workers or with none,
@@ -34,7 +34,7 @@ from models import export_mmpose, hooks, lite, network, preprocess  # noqa: F401
 from models.recipe import load_recipe, runner_config, with_weights
 
 THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"
-RECIPES = {"lite": "small", "tiny": "rtmpose_t"}
+RECIPES = {"lite0": "evening", "tiny": "rtmpose_t"}
 
 
 @dataclass
@@ -71,17 +71,17 @@ def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any
 def theirs(name: str, annotations: Path, images: Path, batch: int, steps: int, workers: int) -> tuple[Side, list[str]]:
     """MMPose's training on as many people of the file as the steps take, and what of its pipeline is left out.
 
-    Its own loss over COCO's 17 keypoints. For `lite` EfficientNet-Lite0 is the backbone, with the same stages frozen.
+    Its own loss over COCO's 17 keypoints. For `lite0` EfficientNet-Lite0 is the backbone, with the same stages frozen.
     """
     shipped = export_mmpose.find_config(THEIRS)
     config = Config.fromfile(str(shipped))
     init_default_scope("mmpose")
     model, left_out = export_mmpose.without_mmdet(config), []
-    if name == "lite":
-        model["head"]["in_channels"] = lite.CHANNELS[1]
+    if name == "lite0":
+        model["head"]["in_channels"] = lite.channels(name)[-1]
     estimator = MODELS.build(model)
-    if name == "lite":
-        estimator.backbone = lite.EfficientNetLite(load_recipe(RECIPES[name])["frozen"])
+    if name == "lite0":
+        estimator.backbone = lite.EfficientNetLite(name, load_recipe(RECIPES[name])["frozen"])
     pipeline = []
     for transform in config.train_pipeline:
         # MMPose has mmdet's colour augmentation itself.

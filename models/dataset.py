@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, FUNCTIONS
 from torch.utils.data import Dataset
 
 from annotator.errors import FormatError, expected
@@ -111,6 +113,8 @@ class PeopleSet(Dataset):
         height, width = self.info["size_hw"]
         fits = len(self.rows) * height * width * 3 <= DECODED_BYTES
         self.crops = self._decode_all() if fits else None
+        # Whoever keeps them elsewhere (`hooks.KeepHook`) needs only to know which.
+        self.with_crops = True
 
     def _decode(self, row: int) -> np.ndarray:
         """RGB pixels (H, W, 3) of one stored crop."""
@@ -129,16 +133,33 @@ class PeopleSet(Dataset):
 
     def _decode_all(self) -> np.ndarray:
         crops = np.empty((len(self.rows), *self.info["size_hw"], 3), dtype=np.uint8)
-        for i, row in enumerate(self.rows):
-            crops[i] = self._decode(row)
+
+        def fill(i: int) -> None:
+            crops[i] = self._decode(self.rows[i])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            # A list, so that what one of them raises is raised.
+            list(pool.map(fill, range(len(self.rows))))
         return crops
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        row = self.rows[i]
-        crop = self._decode(row) if self.crops is None else self.crops[i]
-        return {"row": row, "crop": torch.from_numpy(crop)} | {
-            name: torch.as_tensor(column[row]) for name, column in self.arrays.items()
-        }
+        return {name: column[0] for name, column in self.__getitems__([i]).items()}
+
+    def __getitems__(self, at: list[int]) -> dict[str, Any]:
+        """A whole batch of columns, for a loader whose `collate_fn` is `as_it_is`."""
+        rows = self.rows[at]
+        columns = {name: torch.from_numpy(column[rows]) for name, column in self.arrays.items()}
+        columns |= {"row": torch.from_numpy(rows), "at": torch.as_tensor(at)}
+        if self.with_crops:
+            crops = np.stack([self._decode(row) for row in rows]) if self.crops is None else self.crops[at]
+            columns["crop"] = torch.from_numpy(crops)
+        return columns
+
+
+@FUNCTIONS.register_module()
+def as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch that its dataset made whole."""
+    return batch

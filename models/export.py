@@ -26,8 +26,7 @@ from annotator.skeletons import resolve
 from models import onnx_file
 from models.network import UnionPose
 from models.preprocess import MEAN, STD
-from models.prompts import FINER
-from models.resize import BESIDE
+from models.resize import PROMPTED, other_shapes
 
 # Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
 TOLERANCE = {False: 1e-3, True: 0.1}
@@ -41,31 +40,28 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
 
     Args:
         weights: the file.
-        prompt: whether with prompts, untrained ones where it has none; by default as it has them. Without prompts the
-            coarse map that helps training is left out.
+        prompt: whether with prompts, untrained ones where it has none; by default as it has them.
 
     Raises:
-        InputError: no such file, or prompts for a network that was trained without a coarse map.
+        InputError: no such file, weights of another network, or prompts for one that was trained without a map.
     """
     if not weights.is_file():
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     state = saved["state_dict"]
     if prompt is None:
-        prompt = any(name.startswith("prompts.") for name in state)
-    if prompt and not any(name.startswith("locator.") for name in state):
-        raise InputError(expected("a student that was trained with a coarse map (locate > 0)", "one without",
-                                  str(weights)))  # fmt: skip
+        prompt = any(name.startswith(PROMPTED) for name in state)
+    mapped = any(name.startswith("locator.") for name in state)
+    if prompt and not mapped:
+        raise InputError(expected("a student that was trained with a map (locate > 0)", "one without", str(weights)))
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
-    model = UnionPose(*shape, beta={}, split=saved["split"], prompt=prompt)
-    own = model.state_dict()
-    trained, made = ({name for name in names if name.startswith("prompts.")} for names in (state, own))
-    # Their few numbers mean something else where evidence is cut otherwise.
-    if trained and prompt and (trained != made or saved.get("finer") != FINER):
-        raise InputError(expected("prompts as models.tell makes them now", "others; run it again", str(weights)))
-    fresh = {name: value for name, value in own.items() if name.startswith(("prompts.", "head.own"))}
-    kept = {name: value for name, value in state.items() if name in own or not name.startswith(BESIDE)}
-    model.load_state_dict(fresh | kept)
+    model = UnionPose(*shape, beta={}, split=saved["split"], locate=float(mapped), prompt=prompt)
+    state = {name: value for name, value in state.items() if prompt or not name.startswith(PROMPTED)}
+    untrained = {name: value for name, value in model.state_dict().items() if name.startswith(PROMPTED)}
+    state = state if any(name.startswith(PROMPTED) for name in state) else state | untrained
+    if apart := other_shapes(state, model.state_dict()):
+        raise InputError(expected("weights of the network as it is now", f"another {apart[0]}", str(weights)))
+    model.load_state_dict(state)
     return model.eval(), saved
 
 
@@ -150,7 +146,8 @@ def describe(manifest: dict[str, Any]) -> str:
     """One line on how a student was trained."""
     recipe = manifest["recipe"]
     size = "x".join(map(str, recipe["size_hw"]))
-    backbone = "EfficientNet-Lite0" if recipe["size"] == "lite" else f"CSPNeXt-{recipe['size']}"
+    lite = recipe["size"].startswith("lite")
+    backbone = f"EfficientNet-{recipe['size'].title()}" if lite else f"CSPNeXt-{recipe['size']}"
     teachers = ", ".join(f"{name} {beta}" for name, beta in recipe["beta"].items())
     fresh = "from ImageNet's weights" if recipe["imagenet"] else "from scratch"
     start = "continued from other weights" if manifest["init"] else fresh

@@ -36,6 +36,18 @@ class StepHook(Hook):
 
 
 @HOOKS.register_module()
+class KeepHook(Hook):
+    """Keeps decoded crops on the accelerator that trains, so that a step sends it nothing but numbers."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Send them once."""
+        people, prepare = runner.train_dataloader.dataset, bare(runner).data_preprocessor
+        if prepare.device.type != "cpu" and people.crops is not None:
+            prepare.crops = torch.from_numpy(people.crops).to(prepare.device)
+            people.with_crops = False
+
+
+@HOOKS.register_module()
 class HastenHook(Hook):
     """What makes steps faster and changes nothing, once the weights are there.
 
@@ -52,12 +64,24 @@ class HastenHook(Hook):
         path = Path(runner.work_dir) / f"frozen-{runner.rank}.onnx"
         hasten(bare(runner), self.size_hw, path, compiled=self.compiled)
 
+    def before_val(self, runner: Runner) -> None:
+        """A check is too short to be worth compiling."""
+        torch.compiler.set_stance("force_eager")
+
+    def after_val(self, runner: Runner) -> None:
+        """Back to training."""
+        torch.compiler.set_stance("default")
+
 
 def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled: bool) -> None:
     """As `HastenHook`; frozen stages are kept in `path` as ONNX."""
+    device = next(network.parameters()).device.type
+    if device == "cuda":
+        # What is not in 16 bits already takes the card's shorter numbers in products.
+        torch.set_float32_matmul_precision("high")
     # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
     network.backbone.to(memory_format=torch.channels_last)
-    if getattr(network.backbone, "frozen", 0) and next(network.parameters()).device.type == "cpu":
+    if getattr(network.backbone, "frozen", 0) and device == "cpu":
         network.backbone.hasten(tuple(size_hw), path)
     elif compiled:
         # Only the backbone, in place: names in checkpoints stay, and the head's small layers would not gain.
@@ -90,7 +114,8 @@ class ProgressHook(Hook):
         """Add up, and print every `interval` steps and at the end of an epoch."""
         self.seen += len(data_batch["row"]) * runner.world_size
         for name, value in outputs.items():
-            self.sums.setdefault(name, []).append(float(value.detach()))
+            # Read when the line is due: to read a number is to wait for the accelerator.
+            self.sums.setdefault(name, []).append(value.detach())
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         elapsed = time.monotonic() - self.began
@@ -102,7 +127,7 @@ class ProgressHook(Hook):
             "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
             "images_per_s": round(self.seen / elapsed, 1),
             "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
-        } | {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
+        } | {name: round(float(torch.stack(values).mean()), 5) for name, values in self.sums.items()}
         self.sums = {}
         if runner.rank == 0:
             print("progress " + json.dumps(line), flush=True)

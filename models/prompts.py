@@ -1,9 +1,9 @@
 """Known keypoints as prompts: what the network is told about a person besides the picture.
 
-The picture's evidence on a keypoint, a coarse map whose cells the axes divide further, is multiplied by a prior: where
-all others put this one, the known ones and, for the rest, those that the picture shows. What the product changes is
-added to the two SimCC axes, whose bins stay as fine as they were. So a corrected elbow decides between two wrists that
-the picture shows, and a wrist that is seen clearly stays. With nothing given nothing changes, to the last bit.
+The picture's evidence on a keypoint, its map, is multiplied by a prior: where all others put this one, the known ones
+and, for the rest, those that the picture shows. What the product changes is added to the two SimCC axes, whose bins
+stay as fine as they were. So a corrected elbow decides between two wrists that the picture shows, and a wrist that is
+seen clearly stays. With nothing given nothing changes, to the last bit.
 
 The prior is a mixture density network (Bishop 1994), trained by `tell.py` on a finished student's own places.
 """
@@ -21,8 +21,7 @@ from models import targets
 
 WIDTH, PARTS = 384, 6  # of the prior's two layers; Gaussians a keypoint
 PICK_PX, SURE_PX = 4, 8  # windows of an axis: whose mass picks the place, and whose mass says how sure it is
-FINER = 2  # parts that each side of a cell of the coarse map is cut into
-FAINTEST = -12.0  # log share that each of them has beside the prior's, which may be wrong
+FAINTEST = -12.0  # log share that each cell of the map has beside the prior's, which may be wrong
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Prompts(nn.Module):
     Args:
         keypoints: K.
         size_wh, split: the crop and its SimCC bins a pixel.
-        cell: pixels a cell of the coarse map.
+        cell: pixels a cell of the map.
     """
 
     def __init__(self, keypoints: int, size_wh: tuple[int, int], split: float, cell: int) -> None:
@@ -148,11 +147,11 @@ class Prompts(nn.Module):
 
         Args:
             axes: the head's raw distributions.
-            maps: (B, K, H / cell, W / cell) raw coarse maps.
+            maps: (B, K, H / cell, W / cell) raw maps.
             xy: (B, K, 2) crop pixels; what is not given may hold anything finite.
             given: (B, K) 1 where the keypoint is known, else 0.
         """
-        changes = self.changes(self.seen(axes, maps), xy, given, *self.places(axes))
+        changes = self.changes(self.seen(maps), xy, given, *self.places(axes))
         # A given keypoint stands where it was given.
         told = []
         for i, (axis, change) in enumerate(zip(axes, changes, strict=True)):
@@ -177,21 +176,11 @@ class Prompts(nn.Module):
         bins = int(px * self.split) | 1
         return functional.avg_pool1d(share, bins, 1, bins // 2) * bins
 
-    def seen(self, axes: tuple[Tensor, Tensor], maps: Tensor) -> Tensor:
-        """The picture's evidence, log shares (B, K, rows, columns) of the coarse map's cells cut FINER times each way.
-
-        A cell keeps its share; within it the axes say where.
-        """
-        rows, columns = maps.shape[2:]
+    def seen(self, maps: Tensor) -> Tensor:
+        """The picture's evidence, log shares (B, K, rows, columns) of the map's cells."""
         cells = (maps.flatten(2) * self.log_sharp.exp()[:, None]).log_softmax(dim=-1)
-        faint = self.floor[:, None] - float(np.log(rows * columns))
-        cells = torch.logaddexp(cells, faint.expand_as(cells)).log_softmax(dim=-1).unflatten(2, (rows, columns))
-        across, down = (
-            axis.unflatten(2, (n, FINER, -1)).logsumexp(dim=-1).log_softmax(dim=-1)
-            for axis, n in zip(axes, (columns, rows), strict=True)
-        )
-        cut = cells[:, :, :, None, :, None] + down[..., None, None] + across[:, :, None, None]
-        return cut.flatten(4, 5).flatten(2, 3)
+        faint = self.floor[:, None] - float(np.log(cells.shape[-1]))
+        return torch.logaddexp(cells, faint.expand_as(cells)).log_softmax(dim=-1).unflatten(2, maps.shape[2:])
 
     def changes(self, seen: Tensor, xy: Tensor, given: Tensor, placed: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
         """What the given keypoints add to the log marginals of the evidence, (B, K, columns) and (B, K, rows)."""
@@ -216,7 +205,7 @@ class Prompts(nn.Module):
 
     def _mass(self, n: int, mean: Tensor, width: Tensor) -> Tensor:
         """Mass (B, K, PARTS, n) of normals in a row of n cells; a cell's bins reach half a bin beyond their middles."""
-        edges = torch.arange(n + 1, device=mean.device, dtype=mean.dtype) * (self.cell / FINER) - 0.5 / self.split
+        edges = torch.arange(n + 1, device=mean.device, dtype=mean.dtype) * self.cell - 0.5 / self.split
         below = torch.erf((edges - mean[..., None]) / (width[..., None] * 2**0.5)) / 2
         return below[..., 1:] - below[..., :-1]
 

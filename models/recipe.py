@@ -90,15 +90,17 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         ],
         "custom_hooks": [
             {"type": "StepHook"},
+            {"type": "KeepHook"},
             {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
             {"type": "ProgressHook"},
             {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
         ],
         "default_hooks": {
-            "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
+            "checkpoint": {"type": "CheckpointHook", "interval": max(recipe["epochs"] // 20, 1), "max_keep_ckpts": 2},
             "logger": {"type": "LoggerHook", "interval": 10**9},
         },
         "randomness": {"seed": recipe["seed"]},
+        "env_cfg": {"cudnn_benchmark": True},
         "default_scope": "mmengine",
         "log_level": "WARNING",
         **checking,
@@ -125,7 +127,7 @@ def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False,
         "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
         "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
         "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
-        "collate_fn": {"type": "default_collate"},
+        "collate_fn": {"type": "as_it_is"},
     }  # fmt: skip
 
 

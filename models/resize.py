@@ -18,7 +18,7 @@ from models import lite
 from models.preprocess import STD
 
 STRIDE = 32
-BESIDE = ("locator.", "prompts.")
+MAP, PROMPTED = "locator.", "prompts."
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
 
 
@@ -73,23 +73,36 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
-    # What helps beside the backbone and the head is left out where it is not wanted, and starts anew where it is not
-    # there; a keypoint's own vector starts at nothing. Prompts are learnt at the end (`tell.py`).
-    state = {k: v for k, v in state.items() if k in own or not k.startswith(BESIDE)}
-    state = {k: v for k, v in own.items() if k.startswith((*BESIDE, "head.own"))} | state
-    names = sorted(set(own) | set(state))
-    if apart := [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]:
+    # A map starts anew where there is none; prompts are learnt at the end (`tell.py`).
+    state = {k: v for k, v in state.items() if not k.startswith(PROMPTED)}
+    state = {k: v for k, v in own.items() if k.startswith(MAP)} | state
+    if apart := other_shapes(state, own):
         raise InputError(expected("weights of the recipe's network", f"another {apart[0]}", str(weights)))
     with atomic_path(out) as temporary:
         torch.save({"state_dict": state}, temporary)
     return out
 
 
-def imagenet(own: dict[str, Tensor], out: Path) -> Path:
-    """Write `out`, a checkpoint of a lite network whose backbone knows ImageNet and whose rest is `own`."""
-    known = {f"backbone.{name}": value for name, value in lite.imagenet_weights(STD).items()}
-    if apart := sorted(set(known) - set(own)):
-        raise InputError(expected("a recipe of size lite", f"a network without {apart[0]}", "imagenet"))
+def other_shapes(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Names of weights that only one of two state dicts has, or that are of another shape.
+
+    >>> other_shapes({"a": torch.zeros(2), "b": torch.zeros(2)}, {"a": torch.zeros(2), "b": torch.zeros(3)})
+    ['b']
+    """
+    names = sorted(set(own) | set(state))
+    return [k for k in names if k not in own or k not in state or own[k].shape != state[k].shape]
+
+
+def imagenet(size: str, own: dict[str, Tensor], out: Path) -> Path:
+    """Write `out`, a checkpoint of a network whose backbone knows ImageNet and whose rest is `own`.
+
+    Raises:
+        InputError: a size without such weights.
+        MissingError: the package that carries them is not installed.
+    """
+    if size not in lite.FILES:
+        raise InputError(expected(f"a recipe of size {' or '.join(lite.FILES)}", size, "imagenet"))
+    known = {f"backbone.{name}": value for name, value in lite.imagenet_weights(size, STD).items()}
     with atomic_path(out) as temporary:
         torch.save({"state_dict": own | known}, temporary)
     return out

@@ -32,7 +32,7 @@ from models.dataset import PeopleSet
 from models.export import load
 from models.network import UnionPose
 from models.preprocess import Preprocessor
-from models.prompts import FINER, Giving, Prompts, draw, split_given
+from models.prompts import Giving, Prompts, draw, split_given
 from models.train import WEIGHTS
 
 BATCH = 64
@@ -43,16 +43,16 @@ EVERY = 100
 
 
 class Looking(nn.Module):
-    """What of a student does not depend on prompts: pixels -> axes and the coarse map."""
+    """What of a student does not depend on prompts: pixels -> axes and the map."""
 
     def __init__(self, network: UnionPose) -> None:
         super().__init__()
-        self.backbone, self.head, self.locator = network.backbone, network.head, network.locator
+        self.network = network
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, 3, H, W) -> both axes (N, K, bins), maps (N, K, H / cell, W / cell)."""
-        features = self.backbone(pixels)
-        return *self.head.axes(self.head.tokens(features[-1])), self.locator(*features)
+        axes, maps = self.network.look(pixels)
+        return *axes, maps
 
 
 @torch.no_grad()
@@ -195,7 +195,7 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     """Train the prompts of `run`'s student on the people of `data`; returns the manifest that is written to `out`.
 
     Raises:
-        InputError: no finished run, one that was trained without a coarse map, or a set of other keypoints.
+        InputError: no finished run, one that was trained without a map, or a set of other keypoints.
     """
     began = time.time()
     out.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     weigh(network, whole, flip, rng)
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with atomic_path(out / WEIGHTS) as temporary:
-        torch.save(saved | {"state_dict": state, "finer": FINER}, temporary)
+        torch.save(saved | {"state_dict": state}, temporary)
     manifest |= {
         "weights_sha256": file_sha256(out / WEIGHTS),
         "told": {"from": manifest["weights_sha256"], "data_sha256": file_sha256(data / "arrays.npz"), "passes": passes,

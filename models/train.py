@@ -75,7 +75,8 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
         config.resume, config.load_from = True, str(last)
     elif init or recipe["imagenet"]:
         own, path = _fresh(config, recipe["seed"]), out / "init.pth"
-        config.load_from = str(starting_point(init, recipe["size_hw"], own, path) if init else imagenet(own, path))
+        fitted = starting_point(init, recipe["size_hw"], own, path) if init else imagenet(recipe["size"], own, path)
+        config.load_from = str(fitted)
     if config.launcher == "pytorch" and not torch.cuda.is_available():
         # mmengine joins processes by their GPUs; without any they are joined here, and it takes them as they are.
         torch.distributed.init_process_group("gloo")

@@ -1,4 +1,4 @@
 """The unified student with the MPII teacher alone."""
 
-_base_ = "small"
+_base_ = "evening"
 beta = {"tinypose": 0.0, "tinypose_mpii16": 0.25}

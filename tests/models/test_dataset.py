@@ -25,7 +25,7 @@ def test_a_row_is_a_person_with_crop_labels_and_teachers(dots_set):
     row = people[9]
     shapes = {name: tuple(value.shape) for name, value in row.items() if name != "row"}
     assert shapes == {
-        "crop": (320, 240, 3), "dataset": (), "affine": (2, 3), "xy": (21, 2), "v": (21,), "scale_px": (),
+        "crop": (320, 240, 3), "at": (), "dataset": (), "affine": (2, 3), "xy": (21, 2), "v": (21,), "scale_px": (),
         "teacher_xy": (1, 21, 2, 2), "teacher_share": (1, 21, 2), "teacher_score": (1, 21), "teacher_sigma": (1, 21),
     }  # fmt: skip
     assert (row["row"], int(row["dataset"]), row["crop"].dtype) == (9, 1, torch.uint8)

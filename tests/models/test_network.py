@@ -109,20 +109,26 @@ def test_an_unknown_form_is_refused():
         student(form="Squared")
 
 
-def test_the_coarse_map_is_beside_the_network_and_in_training_only(batch):
-    without, beside = student(locate=0), student(locate=1.0)
-    extra = set(beside.state_dict()) - set(without.state_dict())
-    assert extra and all(name.startswith("locator.") for name in extra)
-    beside.load_state_dict(without.state_dict(), strict=False)
-    for network in (without, beside):
-        network.eval()
+def test_the_answer_is_the_head_s_times_the_map_s(batch):
+    network = student(locate=1.0).eval()
     with torch.no_grad():
-        for a, b in zip(without(batch["inputs"]), beside(batch["inputs"]), strict=True):
-            assert torch.equal(a, b)
-    trained = [network.train()(batch["inputs"], mode="loss", targets=batch["targets"]) for network in (without, beside)]
-    assert trained[1]["labels"] > trained[0]["labels"]
-    trained[1]["loss"].backward()
-    assert all(bool((p.grad != 0).any()) for p in beside.locator.parameters())
+        answer, maps = network.look(batch["inputs"])
+        alone = network.head.axes(network.head.tokens(network.backbone(batch["inputs"])[-1]))
+    assert maps.shape == (8, 21, 16, 16)
+    for whole, part, seen in zip(answer, alone, (maps.exp().sum(dim=2), maps.exp().sum(dim=3)), strict=True):
+        # Between the middles of cells bins are interpolated: at a middle (between its fourth and fifth bin) they agree.
+        added = (whole - part).unflatten(2, (16, 8))[..., 3:5].mean(dim=-1)
+        wanted = seen.log() - maps.exp().sum(dim=(2, 3)).log()[..., None]
+        assert torch.allclose(added[..., 1:-1], wanted[..., 1:-1], atol=0.02)
+
+
+def test_the_loss_sees_the_answer_and_the_map_by_itself(batch):
+    without, light, heavy = (student(locate=locate).eval() for locate in (0.0, 1.0, 2.0))
+    told = [network(batch["inputs"], mode="loss", targets=batch["targets"])["labels"] for network in (light, heavy)]
+    assert without.locator is None and told[1] > told[0]
+    parts = light.train()(batch["inputs"], mode="loss", targets=batch["targets"])
+    parts["loss"].backward()
+    assert all(bool((p.grad != 0).any()) for p in light.locator.parameters())
 
 
 def test_names_of_weights_stay_what_saved_students_have():

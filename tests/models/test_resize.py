@@ -9,7 +9,7 @@ pytest.importorskip("mmcv", reason="needs the train extra")
 
 from annotator.errors import InputError
 from models.network import UnionPose
-from models.resize import AXES, CELLS, resize_head, starting_point
+from models.resize import AXES, CELLS, imagenet, resize_head, starting_point
 
 LOW, FULL = (64, 64), (128, 128)
 
@@ -81,14 +81,24 @@ def test_starting_from_the_same_network_changes_nothing(tmp_path):
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize(("there", "wanted"), [(1.0, 0.0), (0.0, 1.0)], ids=["left-out", "started-anew"])
-def test_the_coarse_map_is_left_out_or_started_anew(tmp_path, there, wanted):
-    network, own = student(locate=there), student(locate=wanted).state_dict()
+def test_a_map_starts_anew_where_there_was_none(tmp_path):
+    network, own = student(), student(locate=1.0).state_dict()
     path = starting_point(saved(tmp_path, network), LOW, own, tmp_path / "init.pth")
     state = torch.load(path, weights_only=True)["state_dict"]
     assert set(state) == set(own)
     assert torch.equal(state["head.final_layer.weight"], network.state_dict()["head.final_layer.weight"])
     assert all(torch.equal(state[name], own[name]) for name in own if name.startswith("locator."))
+
+
+def test_a_map_that_was_trained_is_not_left_out(tmp_path):
+    path = saved(tmp_path, student(locate=1.0))
+    with pytest.raises(InputError, match=r"expected weights of the recipe's network, got another locator"):
+        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth")
+
+
+def test_imagenet_is_known_to_some_sizes_only(tmp_path):
+    with pytest.raises(InputError, match="imagenet: expected a recipe of size lite0 or lite2, got tiny"):
+        imagenet("tiny", student().state_dict(), tmp_path / "init.pth")
 
 
 def test_weights_that_are_not_there_are_refused(tmp_path):

@@ -72,11 +72,11 @@ def test_poses_are_learnt_better_than_their_mean(told, dots_set):
     assert np.isfinite(error).all() and error[0] < error[1]
 
 
-def test_a_student_without_a_coarse_map_is_refused(told, tmp_path):
+def test_a_student_without_a_map_is_refused(told, tmp_path):
     network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45})
     saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": ["nose"] * 21}
     torch.save(saved | {"state_dict": network.state_dict()}, tmp_path / "weights.pth")
-    with pytest.raises(InputError, match=r"trained with a coarse map \(locate > 0\)"):
+    with pytest.raises(InputError, match=r"trained with a map \(locate > 0\)"):
         load(tmp_path / "weights.pth", prompt=True)
 
 

@@ -1,0 +1,73 @@
+"""A map a keypoint beside RTMPose's head, and the two as one answer.
+
+RTMPose's head gives each axis of a keypoint a distribution (SimCC), from features at stride 32. What it learns at one
+place of a crop it has to learn again at the next; a map is convolved and knows no places, so a few thousand people
+teach it more. It also trains the backbone from the first step: RTMPose starts from a backbone that was trained on
+heatmaps, since from nothing the head's distributions stay at the mean pose for long.
+
+Each is evidence on where the keypoint is, so their answer is the product: the logs of the map's marginals are added to
+the axes, whose bins stay as fine as they were. The loss sees the product, and the map by itself.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+CELL = 4  # pixels of the crop
+WIDTH = 128
+
+
+class Mix(nn.Module):
+    """One look around, added to what is there: each channel convolved by itself, then across channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(WIDTH, WIDTH, 5, padding=2, groups=WIDTH, bias=False)
+        self.norm = nn.BatchNorm2d(WIDTH)
+        self.across = nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, WIDTH, h, w) -> the same shape."""
+        return x + self.across(functional.silu(self.norm(self.around(x))))
+
+
+class Locator(nn.Module):
+    """A map a keypoint, at cells of CELL pixels.
+
+    Args:
+        channels: of the features at strides 8, 16 and 32.
+        keypoints: K.
+    """
+
+    def __init__(self, channels: tuple[int, ...], keypoints: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(many, WIDTH, 1) for many in channels)
+        self.mix = nn.ModuleList(Mix() for _ in channels[1:])
+        self.out = nn.Conv2d(WIDTH, keypoints * 4, 1)
+
+    def forward(self, *features: Tensor) -> Tensor:
+        """Maps (N, K, H / CELL, W / CELL), logs of shares up to a constant, from features from fine to coarse."""
+        x = self.lateral[-1](features[-1])
+        for i in range(len(features) - 2, -1, -1):
+            finer = self.lateral[i](features[i])
+            x = self.mix[i](finer + functional.interpolate(x, size=finer.shape[-2:]))
+        return functional.pixel_shuffle(self.out(functional.silu(x)), 2)
+
+
+def fused(axes: tuple[Tensor, Tensor], maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw axes (N, K, bins) with the logs of the map's marginals added; a cell's bins get what lies between cells too.
+
+    >>> import torch
+    >>> axes, maps = (torch.zeros(1, 1, 16), torch.zeros(1, 1, 16)), torch.full((1, 1, 2, 2), -30.0)
+    >>> maps[0, 0, 1, 0] = 0  # the lower left one of four cells of 8 bins
+    >>> [int(axis.argmax()) // 8 for axis in fused(axes, maps)]
+    [0, 1]
+    """
+    shares = maps.flatten(2).log_softmax(dim=-1).unflatten(2, maps.shape[2:])
+    marginals = shares.logsumexp(dim=2), shares.logsumexp(dim=3)
+    across, down = (
+        axis + functional.interpolate(marginal, size=axis.shape[-1], mode="linear", align_corners=False)
+        for axis, marginal in zip(axes, marginals, strict=True)
+    )
+    return across, down
