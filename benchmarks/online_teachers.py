@@ -32,7 +32,7 @@ from annotator.students import registry
 from annotator.students.onnx import OnnxModel
 from annotator.training import mixtures
 from models import hooks
-from models.dataset import PeopleSet
+from models.dataset import PeopleSet, as_it_is
 from models.network import UnionPose
 from models.preprocess import Preprocessor
 from models.recipe import load_recipe, runner_config, with_weights
@@ -152,7 +152,7 @@ def check(network: UnionPose, people: PeopleSet) -> hooks.UnionMetric:
     metric = hooks.UnionMetric(people.info, network.split)
     network.eval()
     with torch.no_grad():
-        for some in DataLoader(people, batch_size=32):
+        for some in DataLoader(people, batch_size=32, collate_fn=as_it_is):
             batch = network.data_preprocessor(some, training=False)
             ((predicted, rest),) = network(batch.pop("inputs"), mode="predict", **batch)
             metric.process(None, [(predicted, rest)])

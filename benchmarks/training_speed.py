@@ -57,7 +57,7 @@ class Side:
 def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any]) -> Side:
     """A recipe's training on COCO's people of a set, with all that `models.train` does to make steps fast.
 
-    Its loss is over the union's 21 keypoints and the set's teachers; the coarse map, which MMPose lacks, is left out.
+    Its loss is over the union's 21 keypoints and the set's teachers; the map, which MMPose lacks, is left out.
     """
     same = {"batch": batch, "datasets": ["coco"], "locate": 0.0}
     recipe = with_weights(load_recipe(RECIPES[name], same | changes), data)

@@ -24,9 +24,9 @@ from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from annotator.skeletons import resolve
 from models import onnx_file
-from models.network import UnionPose
+from models.network import SIZES, UnionPose
 from models.preprocess import MEAN, STD
-from models.resize import PROMPTED, other_shapes
+from models.resize import MAP, PROMPTED, other_shapes
 
 # Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
 TOLERANCE = {False: 1e-3, True: 0.1}
@@ -51,7 +51,9 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
     state = saved["state_dict"]
     if prompt is None:
         prompt = any(name.startswith(PROMPTED) for name in state)
-    mapped = any(name.startswith("locator.") for name in state)
+    if saved["size"] not in SIZES:
+        raise InputError(expected(f"a network of size {', '.join(SIZES)}", saved["size"], str(weights)))
+    mapped = any(name.startswith(MAP) for name in state)
     if prompt and not mapped:
         raise InputError(expected("a student that was trained with a map (locate > 0)", "one without", str(weights)))
     shape = (saved["size"], saved["size_hw"], len(saved["keypoints"]))
@@ -152,8 +154,9 @@ def describe(manifest: dict[str, Any]) -> str:
     fresh = "from ImageNet's weights" if recipe["imagenet"] else "from scratch"
     start = "continued from other weights" if manifest["init"] else fresh
     told = f", then the prompts alone ({manifest['told']['passes']} looks at each person)" if "told" in manifest else ""
+    head = "RTMPose head and map" if recipe["locate"] else "RTMPose head"
     return (
-        f"RTMPose head on {backbone}, {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
+        f"{head} on {backbone}, {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
         f"beta {teachers}, seed {recipe['seed']}{told}, weights {manifest['weights_sha256'][:12]}"
     )
 

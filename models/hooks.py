@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,19 @@ class KeepHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Send them once."""
         people, prepare = runner.train_dataloader.dataset, bare(runner).data_preprocessor
-        if prepare.device.type != "cpu" and people.crops is not None:
+        if prepare.device.type != "cpu" and people.crops is not None and people.crops.nbytes < room(prepare.device):
             prepare.crops = torch.from_numpy(people.crops).to(prepare.device)
             people.with_crops = False
 
 
+def room(device: torch.device) -> int:
+    """Bytes of an accelerator's memory that crops may take: half of what is free, the rest is for training."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else sys.maxsize
+
+
 @HOOKS.register_module()
 class HastenHook(Hook):
-    """What makes steps faster and changes nothing, once the weights are there.
+    """What makes steps faster and changes nothing but rounding, once the weights are there.
 
     Args:
         size_hw: the network's input.
@@ -77,7 +83,7 @@ def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled
     """As `HastenHook`; frozen stages are kept in `path` as ONNX."""
     device = next(network.parameters()).device.type
     if device == "cuda":
-        # What is not in 16 bits already takes the card's shorter numbers in products.
+        # Products of what stays in 32 bits are rounded to TF32, as convolutions are anyway.
         torch.set_float32_matmul_precision("high")
     # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
     network.backbone.to(memory_format=torch.channels_last)
@@ -114,8 +120,7 @@ class ProgressHook(Hook):
         """Add up, and print every `interval` steps and at the end of an epoch."""
         self.seen += len(data_batch["row"]) * runner.world_size
         for name, value in outputs.items():
-            # Read when the line is due: to read a number is to wait for the accelerator.
-            self.sums.setdefault(name, []).append(value.detach())
+            self.sums.setdefault(name, []).append(float(value.detach()))
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         elapsed = time.monotonic() - self.began
@@ -127,7 +132,7 @@ class ProgressHook(Hook):
             "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
             "images_per_s": round(self.seen / elapsed, 1),
             "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
-        } | {name: round(float(torch.stack(values).mean()), 5) for name, values in self.sums.items()}
+        } | {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
         self.sums = {}
         if runner.rank == 0:
             print("progress " + json.dumps(line), flush=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from annotator.errors import MissingError, expected
+from annotator.errors import InputError, MissingError, expected
 from models import onnx_file
 
 # Kernel, stride, expansion, channels, repeats.
@@ -91,12 +91,15 @@ class EfficientNetLite(nn.Module):
         size: lite0 or lite2.
         frozen: how many stages, three at most and the stem with the first, keep their weights and statistics; the early
             ones cost most of a step and change least.
+
+    Raises:
+        InputError: more frozen stages than that.
     """
 
     def __init__(self, size: str = "lite0", frozen: int = 0) -> None:
         super().__init__()
         if frozen > OUT[0] + 1:
-            raise ValueError(f"frozen: expected at most {OUT[0] + 1} stages, got {frozen}")
+            raise InputError(expected(f"at most {OUT[0] + 1} stages", frozen, "frozen"))
         self.stem, self.frozen = Convolution(3, STEM, 3, 2), frozen
         self.fast: Callable[[Tensor], Tensor] | None = None
         stages, inside = [], STEM

@@ -1,6 +1,6 @@
 """The unified student: RTMPose (backbone, RTMCC head) over the union skeleton, built from MMPose's parts.
 
-RTMPose: Jiang et al., arXiv 2303.07399. `UnionPose` joins a backbone, the head, prompts and the paper's loss.
+RTMPose: Jiang et al., arXiv 2303.07399. `UnionPose` joins a backbone, the head, the map, prompts and the paper's loss.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from annotator.errors import InputError, expected
 from models import openmm_compat
 
 openmm_compat.prepare()
@@ -27,6 +28,7 @@ STRIDE = 32
 FORMS = ("simcc", "squared")
 # Deepen and widen factors of CSPNeXt, RTMPose's own backbone.
 CSPNEXT = {"tiny": (0.167, 0.375), "small": (0.33, 0.5)}
+SIZES = (*CSPNEXT, *lite.STAGES)
 HIDDEN = 256
 
 
@@ -36,7 +38,12 @@ def backbone(size: str, frozen: int = 0) -> tuple[nn.Module, tuple[int, int, int
     Args:
         size: tiny or small (CSPNeXt), lite0 or lite2 (EfficientNet-Lite).
         frozen: stages of an EfficientNet-Lite that are not trained.
+
+    Raises:
+        InputError: another size, or more frozen stages than can be.
     """
+    if size not in SIZES:
+        raise InputError(expected(f"one of {', '.join(SIZES)}", size, "size"))
     if size in lite.STAGES:
         return lite.EfficientNetLite(size, frozen), lite.channels(size)
     deepen, widen = CSPNEXT[size]
@@ -73,7 +80,7 @@ class Head(RTMCCHead):
 
 @MODELS.register_module()
 class UnionPose(BaseModel):
-    """Backbone, head and the paper's loss.
+    """Backbone, head, map and the paper's loss.
 
     Args:
         size: tiny, small, lite0 or lite2.
@@ -86,6 +93,9 @@ class UnionPose(BaseModel):
         frozen: stages of an EfficientNet-Lite that are not trained.
         amp: whether the backbone trains in bf16; all that follows stays in 32 bits.
         data_preprocessor: config of `Preprocessor`.
+
+    Raises:
+        InputError: another size or form, or more frozen stages than can be.
     """
 
     def __init__(
@@ -95,7 +105,7 @@ class UnionPose(BaseModel):
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor=data_preprocessor)
         if form not in FORMS:
-            raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
+            raise InputError(expected(f"one of {', '.join(FORMS)}", repr(form), "form"))
         self.alpha, self.beta, self.split, self.form, self.locate = alpha, beta, split, form, locate
         self.amp = amp
         self.backbone, channels = backbone(size, frozen)

@@ -146,7 +146,7 @@ class Prompts(nn.Module):
         """Axes (B, K, bins) as the given keypoints change them.
 
         Args:
-            axes: the head's raw distributions.
+            axes: raw axes of the answer, the map within them.
             maps: (B, K, H / cell, W / cell) raw maps.
             xy: (B, K, 2) crop pixels; what is not given may hold anything finite.
             given: (B, K) 1 where the keypoint is known, else 0.

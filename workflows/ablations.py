@@ -26,7 +26,7 @@ from models import dataset
 from models.recipe import load_recipe
 from models.train import WEIGHTS, change
 
-# The stated smaller budget: the first stage of `small`, with a shorter warm-up.
+# The stated smaller budget: the first stage of `evening`, with a shorter warm-up.
 BUDGET: dict[str, Any] = {"size_hw": (128, 96), "split": 4.0, "ema": 0.003, "lr": 1e-3, "warm_up_steps": 60}
 EPOCHS_OF_EVERYBODY = 2
 

@@ -1,4 +1,4 @@
-"""A student for a processor and an evening: EfficientNet-Lite0 that knows ImageNet under RTMPose's head, 256 x 192.
+"""A student for a processor and an evening: EfficientNet-Lite0 that knows ImageNet under head and map, 256 x 192.
 
 python -m models.train --recipe evening --init LOW/weights.pth --data SET --check CHECKSET --out RUN
 

@@ -1,4 +1,4 @@
-"""RTMPose-t over 21 keypoints from nothing, 256 x 192, the paper's loss and weights; what all other recipes start from.
+"""RTMPose-t and a map over 21 keypoints, from nothing, 256 x 192, the paper's loss; what all other recipes start from.
 
 python -m models.train --recipe rtmpose_t --data SET --check CHECKSET --out RUN
 """
@@ -16,6 +16,7 @@ alpha = 0.30
 # Of each teacher; None: as the training set says, the paper's .45 for COCO's and .25 for MPII's if it does not.
 beta = None
 form = "simcc"
+# Weight of the map's own loss; 0: RTMPose's head alone, as in the paper.
 locate = 1.0
 # Stages of a lite backbone that are not trained.
 frozen = 0

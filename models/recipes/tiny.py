@@ -1,4 +1,4 @@
-"""union21-t: `small` with EfficientNet-Lite0 and half of the pixels, so with a quarter of the cost.
+"""union21-t: `small` with EfficientNet-Lite0 and half of the pixels, so with a third of the cost.
 
 python -m models.train --recipe tiny --data SET --check CHECKSET --out RUN
 """

@@ -31,6 +31,17 @@ def test_a_row_is_a_person_with_crop_labels_and_teachers(dots_set):
     assert (row["row"], int(row["dataset"]), row["crop"].dtype) == (9, 1, torch.uint8)
 
 
+@pytest.mark.parametrize("decoded_bytes", [0, 1 << 30], ids=["decoded-when-asked", "decoded-once"])
+def test_a_whole_batch_is_its_rows_together(dots_set, monkeypatch, decoded_bytes):
+    monkeypatch.setattr(dataset, "DECODED_BYTES", decoded_bytes)
+    people = PeopleSet(str(dots_set), subset=2)
+    assert (people.crops is not None) == bool(decoded_bytes)
+    whole, rows = people.__getitems__([5, 0]), torch.utils.data.default_collate([people[5], people[0]])
+    assert set(whole) == set(rows)
+    assert all(torch.equal(whole[name].double().nan_to_num(), rows[name].double().nan_to_num()) for name in whole)
+    assert (whole["at"].tolist(), whole["row"].tolist()) == ([5, 0], [10, 0])
+
+
 def test_a_crop_is_rgb_and_shows_the_labelled_dots(dots_set):
     people = PeopleSet(str(dots_set))
     for name in ("nose", "right_wrist"):

@@ -84,7 +84,7 @@ def test_the_card_says_what_the_student_is(exported):
     assert (card.input.size_hw, card.output.split, card.output.smooth_px) == (SIZE_HW, SPLIT, 3.0)
     assert (card.data, card.terms) == ("dots (1,600 people)", export.TERMS)
     assert card.recipe.startswith(
-        "RTMPose head on CSPNeXt-tiny, 64x64, from scratch, 60 epochs, alpha 0.3, beta tinypose 0.45"
+        "RTMPose head and map on CSPNeXt-tiny, 64x64, from scratch, 60 epochs, alpha 0.3, beta tinypose 0.45"
     )
     assert card.sha256 == file_sha256(exported["full"].with_suffix(".onnx"))
 
@@ -115,6 +115,17 @@ def test_an_export_that_differs_leaves_nothing_behind(run, tmp_path, monkeypatch
     with pytest.raises(InputError, match=r"made\.onnx: expected the network's own output, got one 0\.5 away"):
         export.export(run, tmp_path, "made")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("size", "told"), [
+    ("lite", "a network of size tiny, small, lite0, lite2, got lite"),
+    ("small", "weights of the network as it is now, got another"),
+])  # fmt: skip
+def test_weights_of_another_network_are_not_read(run, tmp_path, size, told):
+    saved = torch.load(run / "weights.pth", weights_only=True)
+    torch.save(saved | {"size": size}, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=rf"weights\.pth: expected {told}"):
+        export.load(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "manifest.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
 from annotator.skeletons import UNION_21
-from models import openmm_compat
-from models.hooks import UnionMetric
+from models import dataset, openmm_compat
+from models.dataset import PeopleSet
+from models.hooks import HastenHook, KeepHook, UnionMetric
 
 NECK, TOP = UNION_21.index("upper_neck"), UNION_21.index("head_top")
 INFO = {"keypoints": UNION_21.keypoints, "oks_sigmas": UNION_21.oks_sigmas, "datasets": ["coco", "mpii"]}
@@ -59,6 +61,32 @@ def test_a_skeleton_without_a_head_axis_has_no_pckh():
     names = UNION_21.keypoints[:17]
     info = INFO | {"keypoints": names, "oks_sigmas": UNION_21.oks_sigmas[:17]}
     assert set(checked(info, np.array([1]), [0], 17)) == {"mpii/oks"}
+
+
+@pytest.mark.parametrize(("device", "decoded_bytes", "kept"), [
+    ("meta", 1 << 30, True), ("cpu", 1 << 30, False), ("meta", 0, False),
+], ids=["elsewhere", "here", "too many"])  # fmt: skip
+def test_crops_are_kept_where_the_network_trains(dots_set, monkeypatch, device, decoded_bytes, kept):
+    monkeypatch.setattr(dataset, "DECODED_BYTES", decoded_bytes)
+    people, prepare = PeopleSet(str(dots_set)), SimpleNamespace(device=torch.device(device), crops=None)
+    model = SimpleNamespace(data_preprocessor=prepare)
+    KeepHook().before_train(SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=people)))
+    assert people.with_crops is not kept and ("crop" in people[0]) is not kept
+    assert not kept or (prepare.crops.shape, prepare.crops.device.type) == ((16, 320, 240, 3), device)
+
+
+def test_a_check_is_not_compiled():
+    graphs: list[int] = []
+
+    def count(graph, _):
+        graphs.append(1)
+        return graph.forward
+
+    double, hook = torch.compile(lambda x: x * 2, backend=count), HastenHook((64, 64), compiled=True)
+    hook.before_val(None)
+    assert double(torch.ones(1)).item() == 2 and not graphs
+    hook.after_val(None)
+    assert double(torch.ones(1)).item() == 2 and graphs
 
 
 def test_stand_ins_for_what_mmpose_imports_refuse_to_be_used():

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from annotator.errors import MissingError
+from annotator.errors import InputError, MissingError
 from models import lite
 from models.preprocess import STD
 
@@ -26,7 +26,7 @@ def test_features_lie_at_strides_8_16_and_32(size, frozen):
 
 
 def test_stages_whose_outputs_are_wanted_cannot_be_frozen_past():
-    with pytest.raises(ValueError, match="frozen: expected at most 3 stages, got 4"):
+    with pytest.raises(InputError, match="frozen: expected at most 3 stages, got 4"):
         lite.EfficientNetLite("lite0", 4)
 
 

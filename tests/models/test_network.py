@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
+from annotator.errors import InputError
 from models.dataset import PeopleSet
 from models.network import UnionPose
 from models.preprocess import Preprocessor
@@ -105,7 +106,7 @@ def test_squared_form_trains_the_labels_by_distance(batch):
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="form: expected one of simcc, squared, got 'Squared'"):
+    with pytest.raises(InputError, match="form: expected one of simcc, squared, got 'Squared'"):
         student(form="Squared")
 
 
@@ -129,6 +130,15 @@ def test_the_loss_sees_the_answer_and_the_map_by_itself(batch):
     parts = light.train()(batch["inputs"], mode="loss", targets=batch["targets"])
     parts["loss"].backward()
     assert all(bool((p.grad != 0).any()) for p in light.locator.parameters())
+    # A map without a loss of its own learns from the answer's.
+    only = student(locate=0.0, prompt=True).train()
+    only(batch["inputs"], mode="loss", targets=batch["targets"])["loss"].backward()
+    assert all(bool((p.grad != 0).any()) for p in only.locator.parameters())
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(InputError, match="size: expected one of tiny, small, lite0, lite2, got lite"):
+        UnionPose("lite", (64, 64), 21, BETA)
 
 
 def test_names_of_weights_stay_what_saved_students_have():

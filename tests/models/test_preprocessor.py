@@ -51,6 +51,14 @@ def flat(value) -> list[torch.Tensor]:
     return [one for part in (value.values() if isinstance(value, dict) else value) for one in flat(part)]
 
 
+def test_crops_that_are_kept_are_looked_up(people, rows):
+    sent, kept = preprocessor(people, 7, 3), preprocessor(people, 7, 3)
+    kept.crops = torch.from_numpy(people.crops)
+    without = {name: column.flip(0) for name, column in rows.items() if name != "crop"}
+    with_crops = {name: column.flip(0) for name, column in rows.items()}
+    assert torch.equal(sent(with_crops, training=True)["inputs"], kept(without, training=True)["inputs"])
+
+
 def test_same_seed_and_step_give_the_same_batch(people, rows):
     first, second = (preprocessor(people, 7, 3, colour=0.3, blank=1.0)(dict(rows), training=True) for _ in range(2))
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(flat(first), flat(second), strict=True))

@@ -143,6 +143,9 @@ def test_evidence_is_the_map_made_sharper_with_a_little_everywhere():
     assert torch.allclose(shares.flatten(2).sum(dim=-1), torch.ones(1, 3))
     assert torch.equal(shares.flatten(2).argmax(dim=-1), maps.flatten(2).argmax(dim=-1))
     assert float(shares.min()) >= 0.9 * float(floor)
+    with torch.no_grad():
+        prompts.log_sharp += 0.5
+        assert float((prompts.seen(maps).exp().amax(dim=(2, 3)) - shares.amax(dim=(2, 3))).min()) > 0
 
 
 @pytest.mark.parametrize(("mean", "wanted"), [

@@ -85,6 +85,13 @@ def test_the_schedule_ends_with_the_last_step(dots_set, tmp_path):
     assert (cosine["begin"], cosine["end"], cosine["T_max"]) == (15, 30, 15)
 
 
+@pytest.mark.parametrize(("epochs", "checkpoint", "check"), [(3, 1, 1), (76, 3, 7)])
+def test_long_runs_save_and_check_now_and_then(dots_set, tmp_path, epochs, checkpoint, check):
+    made = config(dots_set, tmp_path, batch=5, epochs=epochs)
+    assert made.default_hooks.checkpoint.interval == checkpoint
+    assert made.train_cfg.val_interval == check
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
