@@ -1,12 +1,12 @@
 """Train the prompts of a finished student, and nothing else.
 
-    python -m models.tell --run RUN --data SET --out OUT
+    python -m models.tell --run RUN --data SET --check CHECKSET --out OUT
 
 A student looks once at each person under a few augmentations; what it sees is kept. Then the prior learns where all
 other keypoints put one, from the student's own places (so it knows how far to trust them) and from known ones given at
-random; last, on people whom the prior has not seen (the student has), how much the prior and the picture's evidence
-each count. With nothing known the student stays what it was, to the last bit. OUT is a run's folder like RUN:
-`models.export` takes it.
+random; then, on people whom the prior has not seen (the student has), how much the prior and the picture's evidence
+each count; last, on CHECKSET's people, whom neither has seen, how bold each keypoint may be. With nothing known the
+student stays what it was, to the last bit. OUT is a run's folder like RUN: `models.export` takes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
-from models import losses, onnx_file, targets
+from models import augment, losses, onnx_file, targets
 from models.dataset import PeopleSet
 from models.export import load
 from models.network import UnionPose
@@ -39,6 +40,9 @@ BATCH = 64
 PEOPLE, LEFT_OUT = 192, 4  # of a step of the prior's
 POSES, LEARNING_RATE = 8000, 1e-3  # the prior's steps; all people count alike: odd poses are what it has to know
 WEIGHED, EPOCHS, WEIGHING_RATE = 1000, 9, 0.05  # people, whom the prior does not see, and epochs of the last part
+# What each keypoint's trust may be raised by (a power of e), and how near in crop pixels a place is as good as right.
+BOLD, NEAR_PX = (0.0, 0.5, 1.0, 1.5, 2.0), 8.0
+DRAWS = 8  # of what is given, of each person that is asked how bold
 EVERY = 100
 
 
@@ -104,19 +108,22 @@ def held_out(people: int, held: int, seed: int) -> tuple[np.ndarray, np.ndarray]
     return order[held:], order[:held]
 
 
-def look_at_all(
-    network: UnionPose, people: PeopleSet, held: int, prepare: list[Preprocessor], seed: int
-) -> list[dict[str, Tensor]]:
-    """What is seen of people for the prior, and of those held out from it, one augmentation each a preprocessor."""
-    learnt, weighed = held_out(len(people), held, seed)
+def session(network: UnionPose, size_hw: tuple[int, int]) -> InferenceSession:
+    """`Looking` in onnxruntime, which looks several times as fast as torch on a processor."""
     with tempfile.TemporaryDirectory() as folder:
-        # onnxruntime looks several times as fast as torch on a processor.
         path = Path(folder) / "looking.onnx"
-        onnx_file.write(Looking(network), path, prepare[0].size_hw, ["x", "y", "maps"])
-        looking = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        onnx_file.write(Looking(network), path, size_hw, ["x", "y", "maps"])
+        return InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def look_at_all(
+    looking: InferenceSession, people: PeopleSet, groups: list[np.ndarray], prepare: list[Preprocessor],
+    prompts: Prompts, *, whole: list[bool],
+) -> list[dict[str, Tensor]]:  # fmt: skip
+    """What is seen of each group of people (places in the set), one augmentation each a preprocessor."""
     seen = []
-    for rows, whole in ((learnt, False), (weighed, True)):
-        parts = [look(looking, people, rows, one, network.prompts, whole=whole) for one in prepare]
+    for rows, keep in zip(groups, whole, strict=True):
+        parts = [look(looking, people, rows, one, prompts, whole=keep) for one in prepare]
         seen.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     return seen
 
@@ -185,14 +192,39 @@ def weigh(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.ran
         _progress("weighing_step", step, total, sums)
 
 
+@torch.no_grad()
+def embolden(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.random.Generator) -> None:
+    """Raise each keypoint's trust in the prior by the step of BOLD that places most of what is not given rightly.
+
+    Likelihood alone leaves it too low: it fears most to be surely wrong, while a reviewer sees places.
+    """
+    prompts, fitted = network.prompts, network.prompts.log_trust.clone()
+    given = draw(seen["known"], seen["placed"], flip, prompts.size_wh, Giving(), rng)
+    wanted = torch.isfinite(seen["known"]).all(dim=-1) & torch.isnan(given).any(dim=-1)
+    right = []
+    for more in BOLD:
+        prompts.log_trust.copy_(fitted + more)
+        told = []
+        for rows in torch.arange(len(given)).split(BATCH):
+            axes = (seen["x"][rows].float(), seen["y"][rows].float())
+            told.append(prompts.places(prompts(axes, seen["maps"][rows].float(), *split_given(given[rows])))[0])
+        off = (torch.cat(told) - torch.nan_to_num(seen["known"])).norm(dim=-1)
+        right.append((torch.exp(-0.5 * (off / NEAR_PX) ** 2) * wanted).sum(dim=0) / wanted.sum(dim=0).clamp_min(1))
+    best = torch.tensor(BOLD)[torch.stack(right).argmax(dim=0)]
+    prompts.log_trust.copy_(fitted + best)
+    print("progress " + json.dumps({"bold": best.tolist()}), flush=True)
+
+
 def _progress(name: str, step: int, total: int, sums: list[float]) -> None:
     if (step + 1) % EVERY == 0 or step + 1 == total:
         mean = round(float(np.mean(sums[-EVERY:])), 5)
         print("progress " + json.dumps({name: step + 1, "of": total, "loss": mean}), flush=True)
 
 
-def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, Any]:
+def tell(run: Path, data: Path, out: Path, passes: int, seed: int, check: Path | None = None) -> dict[str, Any]:
     """Train the prompts of `run`'s student on the people of `data`; returns the manifest that is written to `out`.
+
+    How bold each keypoint may be is asked of the people of `check`, or of those that the prior has not seen.
 
     Raises:
         InputError: no finished run, one that was trained without a map, or a set of other keypoints.
@@ -211,17 +243,29 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int) -> dict[str, 
     how = (trusted(people.info, recipe["beta"]), saved["size_hw"], saved["split"], recipe["augmentation"])
     prepare = [Preprocessor(*how, seed + 1 + one, known=True) for one in range(passes)]
     # A prior is surer of people whom it knows; how far to trust it is asked of others.
-    several, whole = look_at_all(network, people, min(WEIGHED, len(people) // 2), prepare, seed)
+    groups = held_out(len(people), min(WEIGHED, len(people) // 2), seed)
+    looking = session(network, saved["size_hw"])
+    several, whole = look_at_all(looking, people, [*groups], prepare, network.prompts, whole=[False, True])
+    strangers = whole
+    if check:
+        others = PeopleSet(str(check))
+        # As `propose` will see them.
+        unmoved = Preprocessor(others.info, saved["size_hw"], saved["split"], asdict(augment.NONE), seed, known=True)
+        everyone = [np.arange(len(others))]
+        (once,) = look_at_all(looking, others, everyone, [unmoved], network.prompts, whole=[True])
+        strangers = {name: column.repeat(DRAWS, *[1] * (column.ndim - 1)) for name, column in once.items()}
     rng, flip = np.random.default_rng(seed), torch.tensor(people.info["flip"])
     learn_prior(network, several, flip, rng)
     weigh(network, whole, flip, rng)
+    embolden(network, strangers, flip, np.random.default_rng([seed, 1]))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with atomic_path(out / WEIGHTS) as temporary:
         torch.save(saved | {"state_dict": state}, temporary)
     manifest |= {
         "weights_sha256": file_sha256(out / WEIGHTS),
-        "told": {"from": manifest["weights_sha256"], "data_sha256": file_sha256(data / "arrays.npz"), "passes": passes,
-                 "seed": seed, "seconds": round(time.time() - began)},
+        "told": {"from": manifest["weights_sha256"], "data_sha256": file_sha256(data / "arrays.npz"),
+                 "check_sha256": file_sha256(check / "arrays.npz") if check else "", "passes": passes, "seed": seed,
+                 "seconds": round(time.time() - began)},
     }  # fmt: skip
     write_text(out / "manifest.json", json.dumps(manifest, indent=1))
     return dict(manifest)
@@ -234,10 +278,11 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="training set")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--check", type=Path, help="set of people that the student has not seen")
     parser.add_argument("--passes", type=int, default=2, help="augmentations of each person")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    manifest = tell(given.run, given.data, given.out, given.passes, given.seed)
+    manifest = tell(given.run, given.data, given.out, given.passes, given.seed, given.check)
     print("progress " + json.dumps({"done": True, **manifest["told"]}))
     return 0
 

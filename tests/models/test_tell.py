@@ -35,7 +35,7 @@ def told(dots_set, tmp_path_factory) -> tuple[Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"POSES": 300, "PEOPLE": 32, "BATCH": 8, "WEIGHED": 32}.items():
             patch.setattr(tell, name, value)
-        tell.tell(run, dots_set, out, passes=2, seed=0)
+        tell.tell(run, dots_set, out, passes=2, seed=0, check=dots_set)
     return run, out
 
 
@@ -72,6 +72,30 @@ def test_poses_are_learnt_better_than_their_mean(told, dots_set):
     assert np.isfinite(error).all() and error[0] < error[1]
 
 
+@pytest.mark.parametrize(("there", "bold"), [(40.0, True), (16.0, False)], ids=["right", "wrong"])
+def test_a_prior_that_is_right_may_be_bold(there, bold):
+    """The second keypoint is hidden; the map puts it at (16, 16), perhaps at (40, 40), and the prior at (40, 40)."""
+    network = UnionPose("tiny", SIZE_HW, 2, {}, prompt=True).eval().requires_grad_(False)
+    prompts = network.prompts
+    for parameter in prompts.prior.parameters():
+        parameter.zero_()
+    # From the middle of the others, which is the given one at (20, 20), in units of 16 pixels.
+    prompts.prior.bias.view(2, -1, 4)[:, :, :2] = 20 / 16
+    prompts.log_trust.fill_(-1.5)
+    prompts.log_sharp.zero_()
+    maps = torch.full((4, 2, 16, 16), -9.0)
+    maps[:, :, 4, 4], maps[:, :, 10, 10] = 0.0, -6.0
+    shares = maps.flatten(2).softmax(dim=-1).unflatten(2, (16, 16))
+    x, y = (torch.log(shares.sum(dim=d)).repeat_interleave(8, dim=2) for d in (2, 3))
+    known = torch.tensor([[20.0, 20.0], [there, there]]).repeat(4, 1, 1)
+    seen = {"known": known, "placed": known, "x": x, "y": y, "maps": maps}
+    with pytest.MonkeyPatch.context() as patch:
+        first = torch.tensor([[[True], [False]]])
+        patch.setattr(tell, "draw", lambda points, *_: torch.where(first, points, torch.nan))
+        tell.embolden(network, seen, torch.tensor([0, 1]), np.random.default_rng(0))
+    assert (float(prompts.log_trust[1]) > -1.5) is bold
+
+
 def test_a_student_without_a_map_is_refused(told, tmp_path):
     network = UnionPose("tiny", SIZE_HW, 21, {"dots": 0.45})
     saved = {"size": "tiny", "size_hw": SIZE_HW, "split": 2.0, "keypoints": ["nose"] * 21}
@@ -84,4 +108,5 @@ def test_the_manifest_says_from_which_weights_and_how(told):
     manifest = json.loads((told[1] / "manifest.json").read_text())
     assert manifest["told"]["from"] == "0" * 64
     assert (manifest["told"]["passes"], manifest["told"]["seed"]) == (2, 0)
+    assert len(manifest["told"]["check_sha256"]) == 64
     assert manifest["weights_sha256"] != "0" * 64
