@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from annotator.errors import command_line
 from annotator.metrics.bootstrap import interval
@@ -144,7 +144,7 @@ def batches(people: PeopleSet, batch: int, seed: int) -> Iterator[dict[str, Tens
     while True:
         order = rng.permutation(len(people))
         for start in range(0, len(people) - batch + 1, batch):
-            yield default_collate([people[int(row)] for row in order[start : start + batch]])
+            yield people.batch(order[start : start + batch].tolist())
 
 
 def check(network: UnionPose, people: PeopleSet) -> hooks.UnionMetric:

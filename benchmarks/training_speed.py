@@ -77,10 +77,10 @@ def theirs(name: str, annotations: Path, images: Path, batch: int, steps: int, w
     config = Config.fromfile(str(shipped))
     init_default_scope("mmpose")
     model, left_out = export_mmpose.without_mmdet(config), []
-    if name == "lite0":
+    if name in lite.STAGES:
         model["head"]["in_channels"] = lite.channels(name)[-1]
     estimator = MODELS.build(model)
-    if name == "lite0":
+    if name in lite.STAGES:
         estimator.backbone = lite.EfficientNetLite(name, load_recipe(RECIPES[name])["frozen"])
     pipeline = []
     for transform in config.train_pipeline:

@@ -146,10 +146,10 @@ class PeopleSet(Dataset):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        return {name: column[0] for name, column in self.__getitems__([i]).items()}
+        return {name: column[0] for name, column in self.batch([i]).items()}
 
-    def __getitems__(self, at: list[int]) -> dict[str, Any]:
-        """A whole batch of columns, for a loader whose `collate_fn` is `as_it_is`."""
+    def batch(self, at: list[int]) -> dict[str, Any]:
+        """Columns of several people, by their places in this set."""
         rows = self.rows[at]
         columns = {name: torch.from_numpy(column[rows]) for name, column in self.arrays.items()}
         columns |= {"row": torch.from_numpy(rows), "at": torch.as_tensor(at)}
@@ -157,6 +157,9 @@ class PeopleSet(Dataset):
             crops = np.stack([self._decode(row) for row in rows]) if self.crops is None else self.crops[at]
             columns["crop"] = torch.from_numpy(crops)
         return columns
+
+    # What torch's loader asks for, where its `collate_fn` is `as_it_is`.
+    __getitems__ = batch
 
 
 @FUNCTIONS.register_module()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from onnxruntime import InferenceSession  # noqa: TID253 (this is not imported by the core)
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
@@ -76,7 +76,7 @@ def look(
     kept: dict[str, list[Tensor]] = {}
     for rows in DataLoader(order, batch_size=BATCH):
         prepare.step += 1
-        made = prepare(default_collate([people[int(row)] for row in rows]), training=True)
+        made = prepare(people.batch(rows.tolist()), training=True)
         x, y, maps = map(torch.from_numpy, looking.run(None, {"image": made["inputs"].numpy()}))
         placed, sure = prompts.places((x, y))
         columns = {"known": made["known"], "placed": placed, "sure": sure}
@@ -116,16 +116,13 @@ def session(network: UnionPose, size_hw: tuple[int, int]) -> InferenceSession:
         return InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def look_at_all(
-    looking: InferenceSession, people: PeopleSet, groups: list[np.ndarray], prepare: list[Preprocessor],
-    prompts: Prompts, *, whole: list[bool],
-) -> list[dict[str, Tensor]]:  # fmt: skip
-    """What is seen of each group of people (places in the set), one augmentation each a preprocessor."""
-    seen = []
-    for rows, keep in zip(groups, whole, strict=True):
-        parts = [look(looking, people, rows, one, prompts, whole=keep) for one in prepare]
-        seen.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
-    return seen
+def look_often(
+    looking: InferenceSession, people: PeopleSet, order: np.ndarray, prepare: list[Preprocessor], prompts: Prompts, *,
+    whole: bool,
+) -> dict[str, Tensor]:  # fmt: skip
+    """As `look`, one augmentation each a preprocessor."""
+    parts = [look(looking, people, order, one, prompts, whole=whole) for one in prepare]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def learn_prior(network: UnionPose, seen: dict[str, Tensor], flip: Tensor, rng: np.random.Generator) -> None:
@@ -221,6 +218,19 @@ def _progress(name: str, step: int, total: int, sums: list[float]) -> None:
         print("progress " + json.dumps({name: step + 1, "of": total, "loss": mean}), flush=True)
 
 
+def people_of(folder: Path, saved: dict[str, Any], **which: Any) -> PeopleSet:
+    """A set's people.
+
+    Raises:
+        InputError: a set of other keypoints than the student's.
+    """
+    people = PeopleSet(str(folder), **which)
+    if people.info["keypoints"] != saved["keypoints"]:
+        ours, theirs = (", ".join(names) for names in (saved["keypoints"], people.info["keypoints"]))
+        raise InputError(expected(f"the student's keypoints ({ours})", theirs, str(folder)))
+    return people
+
+
 def tell(run: Path, data: Path, out: Path, passes: int, seed: int, check: Path | None = None) -> dict[str, Any]:
     """Train the prompts of `run`'s student on the people of `data`; returns the manifest that is written to `out`.
 
@@ -236,28 +246,25 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int, check: Path |
     manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))
     recipe = manifest["recipe"]
     # Those that the student was trained on: one that has not seen a dataset is not told of it either.
-    people = PeopleSet(str(data), recipe["subset"], recipe["datasets"])
-    if people.info["keypoints"] != saved["keypoints"]:
-        ours, theirs = (", ".join(names) for names in (saved["keypoints"], people.info["keypoints"]))
-        raise InputError(expected(f"the student's keypoints ({ours})", theirs, str(data)))
-    how = (trusted(people.info, recipe["beta"]), saved["size_hw"], saved["split"], recipe["augmentation"])
+    people = people_of(data, saved, subset=recipe["subset"], datasets=recipe["datasets"])
+    strangers = people_of(check, saved) if check else None
+    shape, looking = (saved["size_hw"], saved["split"]), session(network, saved["size_hw"])
+    how = (trusted(people.info, recipe["beta"]), *shape, recipe["augmentation"])
     prepare = [Preprocessor(*how, seed + 1 + one, known=True) for one in range(passes)]
     # A prior is surer of people whom it knows; how far to trust it is asked of others.
-    groups = held_out(len(people), min(WEIGHED, len(people) // 2), seed)
-    looking = session(network, saved["size_hw"])
-    several, whole = look_at_all(looking, people, [*groups], prepare, network.prompts, whole=[False, True])
-    strangers = whole
-    if check:
-        others = PeopleSet(str(check))
-        # As `propose` will see them.
-        unmoved = Preprocessor(others.info, saved["size_hw"], saved["split"], asdict(augment.NONE), seed, known=True)
-        everyone = [np.arange(len(others))]
-        (once,) = look_at_all(looking, others, everyone, [unmoved], network.prompts, whole=[True])
-        strangers = {name: column.repeat(DRAWS, *[1] * (column.ndim - 1)) for name, column in once.items()}
+    learnt, weighed = held_out(len(people), min(WEIGHED, len(people) // 2), seed)
+    several = look_often(looking, people, learnt, prepare, network.prompts, whole=False)
+    asked = whole = look_often(looking, people, weighed, prepare, network.prompts, whole=True)
+    if strangers:
+        # Unmoved, as `propose` will see them.
+        how = (trusted(strangers.info, recipe["beta"]), *shape, asdict(augment.NONE))
+        everyone, unmoved = np.arange(len(strangers)), Preprocessor(*how, seed, known=True)
+        once = look(looking, strangers, everyone, unmoved, network.prompts, whole=True)
+        asked = {name: column.repeat(DRAWS, *[1] * (column.ndim - 1)) for name, column in once.items()}
     rng, flip = np.random.default_rng(seed), torch.tensor(people.info["flip"])
     learn_prior(network, several, flip, rng)
     weigh(network, whole, flip, rng)
-    embolden(network, strangers, flip, np.random.default_rng([seed, 1]))
+    embolden(network, asked, flip, np.random.default_rng([seed, 1]))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     with atomic_path(out / WEIGHTS) as temporary:
         torch.save(saved | {"state_dict": state}, temporary)

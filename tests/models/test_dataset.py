@@ -36,7 +36,7 @@ def test_a_whole_batch_is_its_rows_together(dots_set, monkeypatch, decoded_bytes
     monkeypatch.setattr(dataset, "DECODED_BYTES", decoded_bytes)
     people = PeopleSet(str(dots_set), subset=2)
     assert (people.crops is not None) == bool(decoded_bytes)
-    whole, rows = people.__getitems__([5, 0]), torch.utils.data.default_collate([people[5], people[0]])
+    whole, rows = people.batch([5, 0]), torch.utils.data.default_collate([people[5], people[0]])
     assert set(whole) == set(rows)
     assert all(torch.equal(whole[name].double().nan_to_num(), rows[name].double().nan_to_num()) for name in whole)
     assert (whole["at"].tolist(), whole["row"].tolist()) == ([5, 0], [10, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_student_without_a_map_is_refused(told, tmp_path):
     torch.save(saved | {"state_dict": network.state_dict()}, tmp_path / "weights.pth")
     with pytest.raises(InputError, match=r"trained with a map \(locate > 0\)"):
         load(tmp_path / "weights.pth", prompt=True)
+
+
+@pytest.mark.parametrize("which", ["data", "check"])
+def test_a_set_of_other_keypoints_is_refused(told, dots_set, tmp_path, which):
+    other = tmp_path / "other"
+    shutil.copytree(dots_set, other)
+    info = json.loads((other / "set.json").read_text())
+    (other / "set.json").write_text(json.dumps(info | {"keypoints": ["one", *info["keypoints"][1:]]}))
+    sets = {"data": dots_set, "check": dots_set} | {which: other}
+    with pytest.raises(InputError, match=r"other: expected the student's keypoints \(nose, .*\), got one, "):
+        tell.tell(told[0], sets["data"], tmp_path / "out", passes=1, seed=0, check=sets["check"])
 
 
 def test_the_manifest_says_from_which_weights_and_how(told):
