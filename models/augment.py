@@ -124,13 +124,13 @@ def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) 
 
 
 def recolour(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, channel gains, and one blanked square, of pixels (B, 3, H, W) in 0..255."""
+    """Brightness, contrast, channel gains, and one blanked square, in place, of pixels (B, 3, H, W) in 0..255."""
     n, _, height, width = pixels.shape
     if how.colour:
         gain = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1)), dtype=torch.float32)
         tint = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3, dtype=torch.float32)
         lift = torch.as_tensor(rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1)), dtype=torch.float32)
-        pixels = (pixels * (gain * tint).to(pixels.device) + lift.to(pixels.device)).clamp(0, 255)
+        pixels.mul_((gain * tint).to(pixels.device)).add_(lift.to(pixels.device)).clamp_(0, 255)
     for i in np.flatnonzero(rng.random(n) < how.blank):
         side = int(rng.uniform(0.1, 0.4) * width)
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)

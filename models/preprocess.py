@@ -63,7 +63,7 @@ class Preprocessor(BaseDataPreprocessor):
             pixels = augment.recolour(pixels, how, rng)
         whole = _compose(torch.as_tensor(affine, dtype=torch.float32, device=pixels.device), data["affine"].float())
         swap = torch.as_tensor(mirrored, device=pixels.device)
-        batch = {"inputs": (pixels - self.mean) / self.std, "affine": whole, "row": data["row"]}
+        batch = {"inputs": pixels.sub_(self.mean).div_(self.std), "affine": whole, "row": data["row"]}
         if not training:
             return batch | {"truth": data}
         if self.known:
