@@ -38,6 +38,16 @@ class Augmentation:
 NONE = Augmentation(0, (1, 1), 0, 0, 0, 0, 0, 0)
 
 
+def sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """Numbers on a device, fractions as 32 bits, without waiting for what the device is doing.
+
+    To an accelerator that is only possible from memory that stays where it is.
+    """
+    tensor = torch.from_numpy(values)
+    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
 def affines(
     points: np.ndarray, stored_hw: tuple[int, int], size_hw: tuple[int, int], context: float,
     how: Augmentation, rng: np.random.Generator,
@@ -115,11 +125,11 @@ def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) 
     height, width = size_hw
     _, h, w, _ = crops.shape
     square = np.concatenate([affine, np.tile([[[0.0, 0.0, 1.0]]], (len(affine), 1, 1))], axis=1)
-    back = torch.as_tensor(np.linalg.inv(square)[:, :2], dtype=torch.float32, device=crops.device)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    index = torch.stack([x, y, torch.ones_like(x)], dim=-1).float().to(crops.device)
-    source = torch.einsum("nij,hwj->nhwi", back, index)
-    grid = (2 * source + 1) / torch.tensor([w, h], device=crops.device) - 1
+    back = sent(np.linalg.inv(square)[:, :2], crops.device)
+    there = {"device": crops.device, "dtype": torch.float32}
+    y, x = torch.meshgrid(torch.arange(height, **there), torch.arange(width, **there), indexing="ij")
+    source = torch.einsum("nij,hwj->nhwi", back, torch.stack([x, y, torch.ones_like(x)], dim=-1))
+    grid = torch.stack([(2 * source[..., 0] + 1) / w - 1, (2 * source[..., 1] + 1) / h - 1], dim=-1)
     return F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False, padding_mode="zeros")
 
 
@@ -127,10 +137,10 @@ def recolour(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Ten
     """Brightness, contrast, channel gains, and one blanked square, in place, of pixels (B, 3, H, W) in 0..255."""
     n, _, height, width = pixels.shape
     if how.colour:
-        gain = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1)), dtype=torch.float32)
-        tint = torch.as_tensor(1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3, dtype=torch.float32)
-        lift = torch.as_tensor(rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1)), dtype=torch.float32)
-        pixels.mul_((gain * tint).to(pixels.device)).add_(lift.to(pixels.device)).clamp_(0, 255)
+        gain = 1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1))
+        tint = 1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3
+        lift = rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1))
+        pixels.mul_(sent(gain * tint, pixels.device)).add_(sent(lift, pixels.device)).clamp_(0, 255)
     for i in np.flatnonzero(rng.random(n) < how.blank):
         side = int(rng.uniform(0.1, 0.4) * width)
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)

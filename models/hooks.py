@@ -120,7 +120,7 @@ class ProgressHook(Hook):
         """Add up, and print every `interval` steps and at the end of an epoch."""
         self.seen += len(data_batch["row"]) * runner.world_size
         for name, value in outputs.items():
-            self.sums.setdefault(name, []).append(float(value.detach()))
+            self.sums.setdefault(name, []).append(value.detach())
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
         elapsed = time.monotonic() - self.began
@@ -132,7 +132,7 @@ class ProgressHook(Hook):
             "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
             "images_per_s": round(self.seen / elapsed, 1),
             "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
-        } | {name: round(float(np.mean(values)), 5) for name, values in self.sums.items()}
+        } | {name: round(float(torch.stack(values).mean()), 5) for name, values in self.sums.items()}
         self.sums = {}
         if runner.rank == 0:
             print("progress " + json.dumps(line), flush=True)

@@ -17,7 +17,6 @@ from models import openmm_compat
 
 openmm_compat.prepare()
 
-import mmpose.engine.hooks  # noqa: E402, F401  (registers the moving average)
 from mmpose.models.backbones.cspnext import CSPNeXt  # noqa: E402
 from mmpose.models.heads.coord_cls_heads.rtmcc_head import RTMCCHead  # noqa: E402
 

@@ -36,13 +36,16 @@ class Preprocessor(BaseDataPreprocessor):
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
         augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, known: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(non_blocking=True)
         self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
         self.known = known
         self.how = augment.Augmentation(**(augmentation or {}))
-        self.flip = torch.tensor(info["flip"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
+        # Sets written before cards' trust was a part of them say nothing of it.
+        trust = [np.broadcast_to(teacher.get("trust", 1.0), len(info["keypoints"])) for teacher in info["teachers"]]
+        self.trust = torch.tensor(np.array(trust), dtype=torch.float32).view(len(trust), len(info["keypoints"]))
         self.step, self.crops = 0, torch.empty(0)
+        self.register_buffer("flip", torch.tensor(info["flip"]), persistent=False)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
@@ -53,16 +56,18 @@ class Preprocessor(BaseDataPreprocessor):
         """
         how = self.how if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
-        # Before all is sent: to read it back would be to wait for the accelerator.
+        # Before all is sent: to read it back, or to send more later, would be to wait for the accelerator.
+        data = data | {"trusted": data["teacher_score"].float() * self.trust,
+                       "label_weight": self.label_weight[data["dataset"].long()]}  # fmt: skip
         best = self._best_known(data).float()
-        stored = targets.transform(data["affine"].float(), best).cpu().numpy()
+        stored = targets.transform(data["affine"].float(), best).numpy()
         affine, mirrored = augment.affines(stored, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
         data, best = self.cast_data(data), self.cast_data(best)
         pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
         if training:
             pixels = augment.recolour(pixels, how, rng)
-        whole = _compose(torch.as_tensor(affine, dtype=torch.float32, device=pixels.device), data["affine"].float())
-        swap = torch.as_tensor(mirrored, device=pixels.device)
+        whole = _compose(augment.sent(affine, pixels.device), data["affine"].float())
+        swap = augment.sent(mirrored, pixels.device)
         batch = {"inputs": pixels.sub_(self.mean).div_(self.std), "affine": whole, "row": data["row"]}
         if not training:
             return batch | {"truth": data}
@@ -77,7 +82,7 @@ class Preprocessor(BaseDataPreprocessor):
         there = self._mirror(data["v"] > 0, swap) & targets.inside(xy, size_wh)
         one = torch.ones_like(xy[..., :1])
         labels = targets.render(xy[:, :, None], one * targets.SIGMA_PX, one * there[..., None], size_wh, self.split)
-        weight = there * self.label_weight.to(xy.device)[data["dataset"].long()][:, None]
+        weight = there * data["label_weight"][:, None]
         teachers = {}
         zoom = targets.zoom(affine)[:, None]
         for j, teacher in enumerate(self.info["teachers"]):
@@ -86,23 +91,17 @@ class Preprocessor(BaseDataPreprocessor):
             score = self._mirror(data["teacher_score"][:, j].float(), swap)
             width = self._mirror(data["teacher_sigma"][:, j].float(), swap) * zoom
             sigma = torch.sqrt(targets.SIGMA_PX**2 + width**2)[..., None].expand_as(share)
-            trusted = self._mirror(self._trusted(data, j), swap)
+            trusted = self._mirror(data["trusted"][:, j], swap)
             sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), trusted, 0.0)
             teachers[teacher["name"]] = (targets.render(mean, sigma, share, size_wh, self.split), sure)
         return {"xy": xy, "labels": (labels, weight), "teachers": teachers}
 
-    def _trusted(self, data: dict[str, Tensor], teacher: int) -> Tensor:
-        """A teacher's score times its card's trust, (B, K)."""
-        score = data["teacher_score"][:, teacher].float()
-        # Sets written before cards' trust was a part of them say nothing of it.
-        return score * torch.tensor(self.info["teachers"][teacher].get("trust", 1.0), device=score.device)
-
     def _best_known(self, data: dict[str, Tensor]) -> Tensor:
         """Labels where there are any, else the word of the most trusted teacher, (B, K, 2), NaN where none is sure."""
-        best, least = data["xy"], torch.tensor(SURE, device=data["xy"].device)
+        best, least = data["xy"], torch.tensor(SURE)
         unlabelled = torch.isnan(best).any(dim=-1)
         for j in range(data["teacher_xy"].shape[1]):
-            trusted, word = self._trusted(data, j), data["teacher_xy"][:, j, :, 0].to(best.dtype)
+            trusted, word = data["trusted"][:, j], data["teacher_xy"][:, j, :, 0].to(best.dtype)
             better = unlabelled & (trusted > least) & torch.isfinite(word).all(dim=-1)
             best = torch.where(better[..., None], word, best)
             least = torch.where(better, trusted, least)
@@ -110,8 +109,7 @@ class Preprocessor(BaseDataPreprocessor):
 
     def _mirror(self, column: Tensor, swap: Tensor) -> Tensor:
         """Swap left and right keypoints of the people that are mirrored."""
-        flipped = column[:, self.flip.to(column.device)]
-        return torch.where(swap.view(-1, *[1] * (column.ndim - 1)), flipped, column)
+        return torch.where(swap.view(-1, *[1] * (column.ndim - 1)), column[:, self.flip], column)
 
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         "launcher": "pytorch" if "LOCAL_RANK" in os.environ else "none",
         "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
         "optim_wrapper": {
-            "type": "OptimWrapper",
+            "type": "QuietOptimWrapper", "constructor": "FewGroups",
             "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"],
                           "fused": True},
             "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
@@ -93,9 +93,10 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             {"type": "KeepHook"},
             {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
             {"type": "ProgressHook"},
-            {"type": "EMAHook", "ema_type": "mmpose.ExpMomentumEMA", "momentum": recipe["ema"], "update_buffers": True},
+            {"type": "EMAHook", "ema_type": "Average", "momentum": recipe["ema"], "update_buffers": True},
         ],
         "default_hooks": {
+            "runtime_info": {"type": "QuietInfoHook"},
             "checkpoint": {"type": "CheckpointHook", "interval": max(recipe["epochs"] // 20, 1), "max_keep_ckpts": 2},
             "logger": {"type": "LoggerHook", "interval": 10**9},
         },
@@ -124,7 +125,7 @@ def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 
 def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False, **which: Any) -> dict[str, Any]:
     return {
-        "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
+        "batch_size": batch, "num_workers": 0, "drop_last": drop_last, "pin_memory": torch.cuda.is_available(),
         "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
         "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
         "collate_fn": {"type": "as_it_is"},

@@ -51,5 +51,5 @@ def render(
 
 def inside(xy: Tensor, size_wh: tuple[int, int]) -> Tensor:
     """Whether points (..., 2) lie in the crop."""
-    limit = torch.tensor(size_wh, device=xy.device, dtype=xy.dtype)
-    return ((xy >= 0) & (xy <= limit - 1)).all(dim=-1)
+    x, y = xy.unbind(dim=-1)
+    return (x >= 0) & (y >= 0) & (x <= size_wh[0] - 1) & (y <= size_wh[1] - 1)
