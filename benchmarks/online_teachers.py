@@ -80,6 +80,7 @@ class Online(Preprocessor):
         # A mirrored person's left is called right, as in the crop that was seen; people's own sides are the set's.
         columns = {name: torch.from_numpy(column) for name, column in said.items()}
         own = {name: self._own_sides(column, swap) for name, column in columns.items()}
+        own["trusted"] = own["teacher_score"].float() * self.trust
         self.seconds += time.perf_counter() - began
         return super()._targets(data | own, affine, swap)
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from models import targets
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -38,14 +40,13 @@ class Augmentation:
 NONE = Augmentation(0, (1, 1), 0, 0, 0, 0, 0, 0)
 
 
-def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """Numbers on a device, fractions as 32 bits, without waiting for what the device is doing.
-
-    To an accelerator that is only possible from memory that stays where it is.
-    """
-    tensor = torch.from_numpy(values)
+def sent(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Numbers on a device, fractions as 32 bits, without waiting for what the device is doing."""
+    tensor = torch.as_tensor(values)
     tensor = tensor.float() if tensor.is_floating_point() else tensor
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+    # CUDA does not wait if the memory stays where it is; MPS does not either, and may then read what is no more there.
+    tensor = tensor.pin_memory() if device.type == "cuda" else tensor
+    return tensor.to(device, non_blocking=device.type != "mps")
 
 
 def affines(
@@ -128,7 +129,7 @@ def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) 
     back = sent(np.linalg.inv(square)[:, :2], crops.device)
     there = {"device": crops.device, "dtype": torch.float32}
     y, x = torch.meshgrid(torch.arange(height, **there), torch.arange(width, **there), indexing="ij")
-    source = torch.einsum("nij,hwj->nhwi", back, torch.stack([x, y, torch.ones_like(x)], dim=-1))
+    source = targets.transform(back, torch.stack([x, y], dim=-1)[None])
     grid = torch.stack([(2 * source[..., 0] + 1) / w - 1, (2 * source[..., 1] + 1) / h - 1], dim=-1)
     return F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False, padding_mode="zeros")
 

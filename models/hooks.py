@@ -85,8 +85,6 @@ def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled
     if device == "cuda":
         # Products of what stays in 32 bits are rounded to TF32, as convolutions are anyway.
         torch.set_float32_matmul_precision("high")
-    # A CPU's depthwise convolutions are several times as fast where a pixel's channels lie together.
-    network.backbone.to(memory_format=torch.channels_last)
     if getattr(network.backbone, "frozen", 0) and device == "cpu":
         network.backbone.hasten(tuple(size_hw), path)
     elif compiled:
@@ -123,6 +121,8 @@ class ProgressHook(Hook):
             self.sums.setdefault(name, []).append(value.detach())
         if (runner.iter + 1) % self.interval and not self.end_of_epoch(runner.train_dataloader, batch_idx):
             return
+        # Reading them waits until all steps are done, so it comes before the clock.
+        means = {name: round(float(torch.stack(values).mean()), 5) for name, values in self.sums.items()}
         elapsed = time.monotonic() - self.began
         done = runner.iter + 1 - self.first
         line = {
@@ -132,7 +132,7 @@ class ProgressHook(Hook):
             "lr": round(runner.optim_wrapper.get_lr()["lr"][0], 8),
             "images_per_s": round(self.seen / elapsed, 1),
             "eta_s": round((runner.max_iters - runner.iter - 1) * elapsed / done),
-        } | {name: round(float(torch.stack(values).mean()), 5) for name, values in self.sums.items()}
+        } | means
         self.sums = {}
         if runner.rank == 0:
             print("progress " + json.dumps(line), flush=True)

@@ -36,7 +36,7 @@ class Preprocessor(BaseDataPreprocessor):
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
         augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, known: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(non_blocking=True)
+        super().__init__()
         self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
         self.known = known
         self.how = augment.Augmentation(**(augmentation or {}))
@@ -56,23 +56,27 @@ class Preprocessor(BaseDataPreprocessor):
         """
         how = self.how if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
-        # Before all is sent: to read it back, or to send more later, would be to wait for the accelerator.
-        data = data | {"trusted": data["teacher_score"].float() * self.trust,
-                       "label_weight": self.label_weight[data["dataset"].long()]}  # fmt: skip
-        best = self._best_known(data).float()
-        stored = targets.transform(data["affine"].float(), best).numpy()
-        affine, mirrored = augment.affines(stored, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
-        data, best = self.cast_data(data), self.cast_data(best)
+        points = np.full((len(data["row"]), 1, 2), np.nan)
+        if training:
+            # Before all is sent: to read it back, or to send more later, would be to wait for the accelerator.
+            data = data | {"trusted": data["teacher_score"].float() * self.trust,
+                           "label_weight": self.label_weight[data["dataset"].long()]}  # fmt: skip
+            best = self._best_known(data).float()
+            points = targets.transform(data["affine"].float(), best).numpy()
+            if self.known:
+                data["known"] = best
+        affine, mirrored = augment.affines(points, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
+        data = {name: augment.sent(column, self.device) for name, column in data.items()}
         pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
         if training:
             pixels = augment.recolour(pixels, how, rng)
-        whole = _compose(augment.sent(affine, pixels.device), data["affine"].float())
+        whole = _compose(augment.sent(affine, pixels.device), data["affine"])
         swap = augment.sent(mirrored, pixels.device)
         batch = {"inputs": pixels.sub_(self.mean).div_(self.std), "affine": whole, "row": data["row"]}
         if not training:
             return batch | {"truth": data}
         if self.known:
-            known = self._mirror(targets.transform(whole, best), swap)
+            known = self._mirror(targets.transform(whole, data["known"]), swap)
             batch["known"] = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
         return batch | {"targets": self._targets(data, whole, swap)}
 
@@ -114,5 +118,5 @@ class Preprocessor(BaseDataPreprocessor):
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:
     """The affine that applies `inner`, then `outer`."""
-    linear = outer[:, :, :2] @ inner[:, :, :2]
-    return torch.cat([linear, outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]], dim=2)
+    moved = outer[:, :, :1] * inner[:, :1] + outer[:, :, 1:2] * inner[:, 1:]
+    return torch.cat([moved[:, :, :2], moved[:, :, 2:] + outer[:, :, 2:]], dim=2)

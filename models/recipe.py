@@ -125,7 +125,7 @@ def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 
 def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False, **which: Any) -> dict[str, Any]:
     return {
-        "batch_size": batch, "num_workers": 0, "drop_last": drop_last, "pin_memory": torch.cuda.is_available(),
+        "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
         "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
         "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
         "collate_fn": {"type": "as_it_is"},

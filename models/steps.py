@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_W
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from annotator.errors import InputError, expected
 from models import openmm_compat
 
 openmm_compat.prepare()
@@ -28,7 +29,8 @@ class Average(ExpMomentumEMA):
 
     def update_parameters(self, model: nn.Module) -> None:
         """After a step."""
-        if not (before := int(self.steps)):  # counted on the processor
+        before = int(self.steps)  # counted on the processor
+        if not (before and self.update_buffers and self.interval == 1):
             super().update_parameters(model)
             return
         momentum = (1 - self.momentum) * math.exp(-(1 + before) / self.gamma) + self.momentum
@@ -62,6 +64,13 @@ class QuietOptimWrapper(OptimWrapper):
     def _clip_grad(self) -> None:
         groups = self.optimizer.param_groups
         self.clip_func([p for group in groups for p in group["params"] if p.grad is not None], **self.clip_grad_kwargs)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Of a checkpoint; raises InputError where it has other groups, as those from before `FewGroups` have."""
+        ours, theirs = len(self.optimizer.param_groups), len(state_dict["param_groups"])
+        if ours != theirs:
+            raise InputError(expected(f"{ours} groups of parameters", theirs, "a checkpoint of another version"))
+        super().load_state_dict(state_dict)
 
 
 @HOOKS.register_module()

@@ -18,9 +18,9 @@ FAR = -80.0  # where a bell's log is cut, to no effect: exp takes a CPU 50 times
 
 def transform(affine: Tensor, xy: Tensor) -> Tensor:
     """Map points (B, ..., 2) by affines (B, 2, 3)."""
-    batch = affine.shape[0]
-    flat = xy.reshape(batch, -1, 2)
-    return (flat @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]).reshape(xy.shape)
+    # No product of matrices: an accelerator may round what goes into one to 10 bits, a pixel or two of a large picture.
+    across, down, shift = affine.reshape(len(affine), *[1] * (xy.ndim - 2), 2, 3).unbind(dim=-1)
+    return xy[..., :1] * across + xy[..., 1:] * down + shift
 
 
 def zoom(affine: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def render(
         mean = torch.nan_to_num(xy[..., axis], nan=-1e4)
         off = (at - mean[..., None]).div_(sigma_px[..., None])
         bell = off.square_().mul_(-0.5).clamp_(min=FAR).exp_()
-        rendered = ((share / sigma_px)[..., None, :] @ bell).squeeze(-2)
+        rendered = bell.mul_((share / sigma_px)[..., None]).sum(dim=2)
         targets.append(rendered / rendered.sum(dim=-1, keepdim=True).clamp_min(1e-12))
     return targets[0], targets[1]
 

@@ -51,6 +51,12 @@ def flat(value) -> list[torch.Tensor]:
     return [one for part in (value.values() if isinstance(value, dict) else value) for one in flat(part)]
 
 
+def test_a_check_may_have_other_teachers_and_datasets_than_the_training(people, rows):
+    info = people.info | {"teachers": people.info["teachers"] * 2, "label_weight": people.info["label_weight"][:1]}
+    found = Preprocessor(info, SIZE_HW, SPLIT)(rows)
+    assert torch.equal(found["truth"]["dataset"], rows["dataset"]) and torch.isfinite(found["inputs"]).all()
+
+
 def test_crops_that_are_kept_are_looked_up(people, rows):
     sent, kept = preprocessor(people, 7, 3), preprocessor(people, 7, 3)
     kept.crops = torch.from_numpy(people.crops)

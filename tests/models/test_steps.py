@@ -14,6 +14,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from annotator.errors import InputError
 from models import network, preprocess, steps  # noqa: F401  (they register themselves)
 from models.dataset import PeopleSet
 from models.preprocess import Preprocessor
@@ -99,6 +100,15 @@ def test_gradients_are_clipped(dots_set, tmp_path):
     norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]))
     assert float(norm) == pytest.approx(made.optim_wrapper.clip_grad.max_norm, rel=1e-4)
     assert not torch.equal(before["0.weight"], model[0].weight)
+
+
+def test_a_checkpoint_with_other_groups_is_refused_in_one_line(dots_set, tmp_path):
+    wrapper = build_optim_wrapper(small(), config(dots_set, tmp_path).optim_wrapper)
+    state = wrapper.state_dict()
+    wrapper.load_state_dict(state)
+    state["param_groups"] = [group | {"params": [p]} for group in state["param_groups"] for p in group["params"]]
+    with pytest.raises(InputError, match="expected 2 groups of parameters, got 4"):
+        wrapper.load_state_dict(state)
 
 
 def test_a_batch_is_sent_ahead_and_nothing_of_it_is_read_back(dots_set):
