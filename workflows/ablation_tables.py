@@ -3,9 +3,10 @@
     python -m workflows.ablation_tables --runs work_dirs/ablations --out work_dirs/tables --coco DATA/coco \\
         --mpii DATA/mpii --lsp DATA/lsp [--curves RUN ...]
 
-Prints what each teacher alone brings, what a student that never saw Leeds Sports Pose knows there, and learning curves:
-people x 1/4, x 1/2, x 1 at equal steps, steps (checks on `choose` while training, of the grid's runs and any RUN), and
-the students of --students beside each other. All figures in percent but OKS; intervals are 95 %, by image.
+Prints what each teacher alone brings, what the map does, what a student that never saw Leeds Sports Pose knows there,
+and learning curves: people x 1/4, x 1/2, x 1 at equal steps, steps (checks on `choose` while training, of the grid's
+runs and any RUN), and the students of --students beside each other. All figures in percent but OKS; intervals are 95
+%, by image.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from workflows.measuring import Bench, Resampled, Student, arguments, bench, nam
 from workflows.paper_tables import NOT_RUN, both, cell, gained, head, printed, row
 
 TEACHERS = {"none": "labels_only-0", "COCO's": "coco_teacher-0", "MPII's": "mpii_teacher-0", "both": "unified-0"}
+ANSWERS = {"RTMPose's head alone": "head_alone-0", "head and map": "unified-0"}
 WITH_AND_WITHOUT_LSP = ("unified-0", "no_lsp-0")
 PEOPLE = {"x 1/4": "quarter-0", "x 1/2": "half-0", "x 1": "unified-0"}
 # What each test set is measured by here, and how the tables call it.
@@ -48,14 +50,16 @@ def cells(
     return [cell(found[name]) + gains.get(name, "") if name in found else "-" for name in names]
 
 
-def teachers(here: Bench, runs: Path) -> Iterator[str]:
-    """Each teacher alone, and what it brings over none."""
-    yield from ("### Teachers, seed 0", "", *head("teacher", *FIGURES.values()))
-    none = both(here, of_grid(runs, TEACHERS["none"]))
-    for title, folder in TEACHERS.items():
+def gains(here: Bench, runs: Path, what: str, folders: dict[str, str]) -> Iterator[str]:
+    """Students that differ in one thing, and what each brings over the first."""
+    yield from (f"### {what.capitalize()}, seed 0", "", *head(what, *FIGURES.values()))
+    first: dict[str, Resampled] | None = None
+    for title, folder in folders.items():
         student = of_grid(runs, folder)
-        yield row(title, *cells(student, both(here, student), FIGURES, none if title != "none" else None))
-    yield from ("", "After the semicolon: the gain over none, paired by image.", "")
+        found = both(here, student)
+        yield row(title, *cells(student, found, FIGURES, first))
+        first = found if first is None else first
+    yield from ("", "After the semicolon: the gain over the first row, paired by image.", "")
 
 
 def left_out(here: Bench, runs: Path, others: Sequence[Student]) -> Iterator[str]:
@@ -114,7 +118,8 @@ def report(given: argparse.Namespace) -> Iterator[str]:
     here = bench(given)
     others = [named(text) for text in given.students]
     yield from (f"{here.about()} Labels hidden, boxes given.", "")
-    yield from teachers(here, given.runs)
+    yield from gains(here, given.runs, "teacher", TEACHERS)
+    yield from gains(here, given.runs, "answer", ANSWERS)
     yield from left_out(here, given.runs, others)
     yield from people(here, given.runs)
     yield from sizes(here, others)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflows.ablation_tables import left_out, people, steps, teachers
+from workflows.ablation_tables import ANSWERS, TEACHERS, gains, left_out, people, steps
 from workflows.measuring import Bench, Resampled, of_grid
 
 
@@ -38,12 +38,19 @@ def cell(value: float) -> str:
 
 
 def test_each_teacher_stands_beside_none(here, tmp_path):
-    lines = list(teachers(here, tmp_path))
+    lines = list(gains(here, tmp_path, "teacher", TEACHERS))
+    assert lines[0] == "### Teacher, seed 0"
     assert lines[4] == f"| none | {' | '.join(map(cell, (50, 30, 40, 25, 30)))} |"
     assert lines[5] == "| COCO's | not run |"
     gained = [(60, 10), (30, 0), (45, 5), (35, 10), (30, 0)]
     cells = [f"{cell(value)}; {more:+.1f} ({more:+.1f} to {more:+.1f})" for value, more in gained]
     assert lines[7] == f"| both | {' | '.join(cells)} |"
+
+
+def test_without_the_first_row_nothing_is_gained_over_it(here, tmp_path):
+    lines = list(gains(here, tmp_path, "answer", ANSWERS))
+    assert lines[4:6] == ["| RTMPose's head alone | not run |",
+                          f"| head and map | {' | '.join(map(cell, (60, 30, 45, 35, 30)))} |"]  # fmt: skip
 
 
 def test_people_at_equal_steps_say_how_many_people_and_steps(here, tmp_path):
