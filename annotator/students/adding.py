@@ -125,8 +125,8 @@ def _copy(entry: registry.Known, known: Card | None = None) -> Card:
     network.check()
     target = registry.user_folder() / entry.card.name
     said = known.model_dump(include={"data", "terms", "figures", "failures", "trust", "mmpose_config"}) if known else {}
-    # Adding a network never changes which one is the default.
-    said |= {"default": False}
+    # Adding never makes another name the default; and a copy hides the card of its name, which may be the default.
+    said |= {"default": any(one.card.default for one in registry.known() if one.card.name == entry.card.name)}
     card = entry.card.model_copy(update={**said, "file": f"{entry.card.name}.onnx", "sha256": network.digest})
     with atomic_path(target.with_name(card.file)) as temporary:
         shutil.copyfile(entry.weights, temporary)

@@ -1,4 +1,7 @@
-"""Predictions kept by what they depend on: picture bytes, box, card and weights. Safe to delete at any time."""
+"""Predictions kept by what they depend on: picture bytes, what was asked, card and weights.
+
+Safe to delete at any time.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,15 @@ from annotator.errors import StorageError, expected
 from annotator.skeletons import FloatArray
 
 
-def key(model_key: str, picture_sha256: str, bbox_xywh: FloatArray) -> bytes:
-    """16 bytes that name one prediction of one network on one person."""
-    text = f"{model_key}|{picture_sha256}|".encode() + np.asarray(bbox_xywh, dtype=np.float64).tobytes()
+def key(model_key: str, picture_sha256: str, asked: FloatArray) -> bytes:
+    """16 bytes that name one prediction of one network on one person.
+
+    Args:
+        model_key: card and weights, see `OnnxModel.key`.
+        picture_sha256: of the picture's bytes.
+        asked: the person's box, and for a network with prompts the known keypoints, NaN elsewhere.
+    """
+    text = f"{model_key}|{picture_sha256}|".encode() + np.asarray(asked, dtype=np.float64).tobytes()
     return hashlib.blake2b(text, digest_size=16).digest()
 
 

@@ -17,9 +17,12 @@ def interpreter() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Environment in which `models` is ours, whatever lies in the current folder."""
-    package_parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-    return os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys((str(share()), package_parent)))}
+    """Environment in which `models` is ours, whatever lies in the current folder.
+
+    In a checkout `annotator` lies beside `models`. Beside an installed one lie all packages of this interpreter, which
+    are not for another: whoever installs the `train` extra of `annotator` there has installed `annotator`, too.
+    """
+    return os.environ | {"PYTHONPATH": str(share())}
 
 
 def run_models(module: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -88,7 +88,7 @@ class OnnxModel:
 
     @property
     def key(self) -> str:
-        """What a prediction depends on besides picture and box: card, weights, reading, and execution providers."""
+        """What a prediction depends on besides the picture and what was asked: card, weights, reading, providers."""
         on = os.environ.get("ANNOTATOR_PROVIDERS", "")
         return f"{READING}{on} {self.card.model_dump_json(exclude=_SAYS_NOTHING, exclude_none=True)}{self.digest}"
 
@@ -146,15 +146,30 @@ class OnnxModel:
         except Exception as error:  # as above
             wanted = f"a network that takes {pixels.shape}"
             raise FormatError(expected(wanted, str(error).split("\n")[0][:200], str(self.path))) from error
-        maps = isinstance(self.card.output, Heatmap)
-        axis = 3 if isinstance(self.card.output, Heatmap) and self.card.output.layout == "NHWC" else 1
-        shapes = [out.shape for out in outputs]
-        if any(
-            len(shape) != 3 + maps or shape[0] != len(pixels) or shape[axis] != len(self.skeleton) for shape in shapes
-        ):
-            wanted = f"{'maps' if maps else 'axes'} of {len(self.skeleton)} keypoints for {len(pixels)} crops"
-            raise FormatError(expected(wanted, f"shapes {shapes}", str(self.path)))
+        self._check_shapes([out.shape for out in outputs], len(pixels))
         return outputs
+
+    def _check_shapes(self, shapes: list[tuple[int, ...]], crops: int) -> None:
+        out, (height, width) = self.card.output, self.card.input.size_hw
+        maps = isinstance(out, Heatmap)
+        axis = 3 if isinstance(out, Heatmap) and out.layout == "NHWC" else 1
+        if any(len(shape) != 3 + maps or shape[0] != crops or shape[axis] != len(self.skeleton) for shape in shapes):
+            wanted = f"{'maps' if maps else 'axes'} of {len(self.skeleton)} keypoints for {crops} crops"
+            raise FormatError(expected(wanted, f"shapes {shapes}", str(self.path)))
+        # A wrong scale would give wrong places without a word.
+        if isinstance(out, SimCC):
+            found = [shape[2] for shape in shapes]
+            fits = found == [width * out.split, height * out.split]
+            wanted = f"axes of {width * out.split} and {height * out.split} bins (split {out.split}"
+        else:
+            found = [size for i, size in enumerate(shapes[0]) if i not in (0, axis)]
+            # A cell more or less: padding, or cells that lie on both borders (UDP).
+            pairs = zip(found, (height, width), strict=True)
+            fits = all(abs(cells * out.stride - side) <= out.stride for cells, side in pairs)
+            wanted = f"maps of about {height / out.stride:g} and {width / out.stride:g} cells (stride {out.stride:g}"
+        if not fits:
+            got = " and ".join(map(str, found))
+            raise FormatError(expected(f"{wanted} of card {self.card.name})", got, str(self.path)))
 
     def read(self, crops: NDArray[np.uint8], given: FloatArray | None = None) -> Readout:
         """Read crops (N, H, W, 3), in crop pixels, with flip test where the card says so; `given` as in `raw`.

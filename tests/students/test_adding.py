@@ -19,6 +19,7 @@ from annotator.students import adding, registry
 from annotator.students import card as cards
 from annotator.students.onnx import OnnxModel
 from tests import networks
+from tests.conftest import ROOT
 from tests.networks import SIZE
 
 Capture = pytest.CaptureFixture[str]
@@ -52,6 +53,20 @@ def test_two_networks_of_one_file_name_stay_apart(students: Path, tmp_path: Path
         digests.append(file_sha256(tmp_path / name / "model.onnx"))
         adding.add(str(tmp_path / name / f"{name}.toml"))
     assert [registry.resolve(name, UNION_21).networks[0].digest for name in ("one", "two")] == digests
+
+
+@pytest.mark.parametrize("card_path", sorted(ROOT.glob("models/weights/*.toml")), ids=lambda path: path.stem)
+def test_copying_what_ships_leaves_the_default_as_it_was(students: Path, card_path: Path) -> None:
+    before = registry.resolve("default", UNION_21).name
+    for _ in range(2):  # the second time the copy itself is what is known
+        adding.add(str(card_path.with_suffix(".onnx")))
+        assert registry.resolve("default", UNION_21).name == before
+
+
+def test_a_card_of_a_new_name_is_not_made_the_default(students: Path, tmp_path: Path) -> None:
+    before = registry.resolve("default", UNION_21).name
+    adding.add(str(networks.random_student(tmp_path / "given", default=True)))
+    assert registry.resolve("default", UNION_21).name == before
 
 
 def test_an_onnx_file_is_added_with_the_card_beside_it(students: Path, tmp_path: Path) -> None:

@@ -56,14 +56,15 @@ def test_more_keys_than_sqlite_takes_at_once_are_found() -> None:
     assert [found[b"%d" % i][0, 0] for i in range(1234)] == list(range(1234))
 
 
-def test_the_key_is_another_for_another_model_picture_or_box() -> None:
+def test_the_key_is_another_for_another_model_picture_or_question() -> None:
     keys = [
         cache.key("model", "picture", BOX),
         cache.key("model2", "picture", BOX),
         cache.key("model", "picture2", BOX),
         *(cache.key("model", "picture", BOX + np.eye(4)[i] * 1e-9) for i in range(4)),
+        cache.key("model", "picture", asked=np.append(BOX, [5.0, 6.0])),  # a known keypoint
     ]
-    assert len(set(keys)) == 7 and {len(key) for key in keys} == {16}
+    assert len(set(keys)) == 8 and {len(key) for key in keys} == {16}
 
 
 @given(st.text("ab|", max_size=6), st.text("ab", max_size=6), st.text("ab|", max_size=6), st.text("ab", max_size=6))

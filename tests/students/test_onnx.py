@@ -17,6 +17,7 @@ from annotator.errors import FormatError, MissingError
 from annotator.images import Images
 from annotator.people import People, people
 from annotator.skeletons import COCO_17, UNION_21
+from annotator.students import base, registry
 from annotator.students import card as cards
 from annotator.students.base import PoseModel, readouts
 from annotator.students.cache import Cache
@@ -174,7 +175,7 @@ def test_the_pixels_a_network_gets_are_normalised_rgb_in_its_own_layout(tmp_path
         path = networks.save(tmp_path / f"{layout}.onnx", echo, {}, shape, {"heatmap": shape})
         how = {"layout": layout, "mean": [1.0, 2.0, 3.0], "std": [2.0, 4.0, 5.0]}
         keypoints = {"keypoints": ["nose", "left_eye", "right_eye"]}
-        model = opened(networks.write_card(path, HEATMAP | {"layout": layout}, input=how, **keypoints))
+        model = opened(networks.write_card(path, HEATMAP | {"layout": layout, "stride": 1.0}, input=how, **keypoints))
         wanted = (pixels - np.array([1.0, 2, 3])) / np.array([2.0, 4, 5])
         (found,) = model.raw(pixels)
         np.testing.assert_allclose(found if layout == "NHWC" else found.transpose(0, 2, 3, 1), wanted, rtol=1e-6)
@@ -194,18 +195,64 @@ def test_a_model_can_be_sent_to_another_process(tmp_path: Path) -> None:
         ({"keypoints": ["nose"]}, "expected maps of 1 keypoints for 3 crops, got shapes [(3, 17, 16, 12)]"),
         ({"output": HEATMAP | {"layout": "NHWC"}}, "expected maps of 17 keypoints for 3 crops, got shapes [(3, 17"),
         ({"output": SIMCC | {"name_x": "heatmap", "name_y": "heatmap"}}, "expected axes of 17 keypoints for 3 crops"),
+        ({"output": HEATMAP | {"stride": 2.0}},
+         "expected maps of about 32 and 24 cells (stride 2 of card bright), got 16 and 12"),
+        ({"output": HEATMAP | {"stride": 5.0}}, "expected maps of about 12.8 and 9.6 cells (stride 5 of card bright)"),
         ({"input": {"size_hw": [48, 64]}}, "expected a network that takes (3, 3, 48, 64), got"),
         ({"input": {"layout": "NHWC"}}, "expected a network that takes (3, 64, 48, 3), got"),
     ],
-    ids=["output", "input", "keypoints", "layout", "kind", "size", "input layout"],
+    ids=["output", "input", "keypoints", "layout", "kind", "fine", "coarse", "size", "input layout"],
 )  # fmt: skip
 def test_a_card_that_does_not_fit_its_network_is_one_line(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     path = networks.bright_heatmap(tmp_path / "bright.onnx")
-    model = opened(networks.write_card(path, **{"output": HEATMAP} | fields))
+    assert_refused(opened(networks.write_card(path, **{"output": HEATMAP} | fields)), message)
+
+
+def assert_refused(model: OnnxModel, message: str) -> None:
     for run in (model.check, lambda: model.read(crops(1, size_hw=model.card.input.size_hw))):
         with pytest.raises(FormatError) as error:
             run()
-        assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+        assert str(error.value).startswith(f"{model.path}: {message}") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("split", "bins"), [(1, "48 and 64"), (3, "144 and 192")])
+def test_bins_of_another_width_than_the_cards_are_one_line(tmp_path: Path, split: int, bins: str) -> None:
+    path = networks.bright_simcc(tmp_path / "bright.onnx")
+    model = opened(networks.write_card(path, SIMCC | {"split": split}))
+    assert_refused(model, f"expected axes of {bins} bins (split {split} of card bright), got 96 and 128")
+
+
+def test_maps_whose_size_the_network_leaves_open_are_measured_when_they_come(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the train extra")
+    path = networks.bright_heatmap(tmp_path / "bright.onnx")
+    network = onnx.load(str(path))
+    for axis, size in zip((2, 3), ("h", "w"), strict=True):
+        network.graph.output[0].type.tensor_type.shape.dim[axis].dim_param = size
+    onnx.save(network, str(path))
+    opened(networks.write_card(path, HEATMAP)).check()
+    assert_refused(opened(networks.write_card(path, HEATMAP | {"stride": 2.0})), "expected maps of about 32 and 24")
+
+
+@pytest.mark.parametrize("side", [64, 61, 67], ids=["both borders", "padded", "cut"])
+def test_cells_on_both_borders_and_padded_maps_fit_their_stride(tmp_path: Path, side: int) -> None:
+    stride = 63 / 15 if side == 64 else 4.0  # 16 cells, the outer ones on the crop's first and last pixel
+    model = network(tmp_path, "mean first")
+    spec = model.card.input.model_copy(update={"size_hw": (side, 48)})
+    output = model.card.output.model_copy(update={"stride": stride})
+    card = model.card.model_copy(update={"input": spec, "output": output})
+    OnnxModel(card, model.path)._check_shapes([(3, 17, 16, 12)], 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card_path", sorted(ROOT.glob("models/teachers/*.toml")), ids=lambda path: path.stem)
+def test_a_shipped_teachers_card_fits_its_network(
+    card_path: Path, teachers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANNOTATOR_TEACHERS", str(teachers))
+    entry = registry.locate(card_path)
+    if not entry.here:
+        pytest.skip("its weights are not on this machine")
+    OnnxModel(entry.card, entry.weights).check()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07"], ids=["empty", "text", "half a header"])
@@ -250,9 +297,20 @@ def test_a_model_is_over_the_skeleton_it_is_asked_for(tmp_path: Path) -> None:
     assert np.isnan(np.delete(proposals.xy[0], known, axis=0)).all()
 
 
-def test_a_photograph_is_not_held_longer_than_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from annotator.students import base
+def test_pixels_of_no_more_photographs_are_held_than_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, _ = scene(tmp_path)
+    five = replace(images.take(np.zeros(5, dtype=int)), image_id=np.array([*"abcde"], dtype=object))
+    monkeypatch.setattr(base._Pictures, "HELD", 2 * 240 * 320 * 3 - 1)  # less than two of them
+    picture, held = base._Pictures(five), []
+    for image_id in five.image_id:
+        assert picture.digest(image_id) and picture.pixels(image_id) is not None
+        held.append(len(picture._pixels))
+    assert held == [1, 2, 1, 2, 1]
 
+
+def test_a_word_is_the_same_when_the_photograph_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, table = scene(tmp_path)
     twice = People.concat([table, replace(table, person_id=np.array(["a:2"], dtype=object))])
     nets = [network(tmp_path, "mean first"), network(tmp_path, "mean first")]
