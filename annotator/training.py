@@ -101,7 +101,8 @@ def write_set(
                 for jpeg in jpegs:
                     crops.write(jpeg)
                     offsets.append(offsets[-1] + len(jpeg))
-                words, _ = readouts(teachers, part.images, people, cache)
+                # One that takes prompts would repeat the labels it is told: a teacher says what it sees.
+                words, _ = readouts(teachers, part.images, people.hide(list(skeleton.keypoints)), cache)
                 columns.append(_columns(people, index, affine, words, teachers, skeleton))
         if len(offsets) == 1:
             found = f"none ({left_out} whose picture cannot be read)" if left_out else "none"

@@ -32,7 +32,7 @@ from annotator.students import registry
 from annotator.students.onnx import OnnxModel
 from annotator.training import mixtures
 from models import hooks
-from models.dataset import PeopleSet, as_it_is
+from models.dataset import PeopleSet, as_it_is, read_info
 from models.network import UnionPose
 from models.preprocess import Preprocessor
 from models.recipe import load_recipe, runner_config, with_weights
@@ -127,7 +127,8 @@ def arm(recipe: dict[str, Any], given: argparse.Namespace, folder: Path, *, onli
     """A student that starts from the given weights."""
     config = runner_config(recipe, given.set, None, folder)
     network = MODELS.build(config.model)
-    start = starting_point(given.init, recipe["size_hw"], network.state_dict(), folder / "init.pth")
+    names = read_info(given.set)["keypoints"]
+    start = starting_point(given.init, recipe["size_hw"], network.state_dict(), folder / "init.pth", names)
     network.load_state_dict(torch.load(start, weights_only=True)["state_dict"])
     if online:
         how = config.model.data_preprocessor.to_dict()

@@ -101,7 +101,7 @@ def _half_bodies(
         low, high = half.min(axis=0), half.max(axis=0)
         side = np.maximum(high - low, 24) * margin[i]
         centre[i] = (low + high) / 2
-        # Never closer than twice the unmoved crop: the stored pixels hold no more detail.
+        # Never closer than twice what it would be otherwise: the stored pixels hold little more detail.
         zoom[i] = min(np.min(np.array([size_hw[1], size_hw[0]]) / side), 2 * zoom[i])
     return centre, zoom
 

@@ -32,7 +32,6 @@ from models.resize import MAP, PROMPTED, other_shapes
 TOLERANCE = {False: 1e-3, True: 0.1}
 # Names of the inputs that take known keypoints.
 PROMPTS = ("prompt_xy", "prompt_given")
-TERMS = "research only: trained on COCO, MPII, LSP and LSP extended photographs, whose terms allow research"
 
 
 def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[str, Any]]:
@@ -69,7 +68,7 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
 
 def export(
     run: Path, out: Path, name: str, *, half: bool = True, default: bool = False, figures: dict[str, str] | None = None,
-    failures: Sequence[str] = (), smooth_px: float = 0.0, data: str = "", terms: str = TERMS,
+    failures: Sequence[str] = (), smooth_px: float = 0.0, data: str = "", terms: str = "",
 ) -> Path:  # fmt: skip
     """Write `out/NAME.onnx` and `out/NAME.toml` from a training run's folder; returns the card's path.
 
@@ -82,7 +81,7 @@ def export(
         failures: where it is known to go wrong, a line each.
         smooth_px: width of the window whose mass picks the peak.
         data: what it was trained on; by default what the run's manifest says.
-        terms: under which terms it may be used.
+        terms: under which terms it may be used; by default research, as its photographs' terms mostly allow no more.
 
     Raises:
         InputError: no finished run, or an ONNX file that does not say what the network says (nothing is written then).
@@ -99,7 +98,8 @@ def export(
     card = {
         "name": name, "role": "student", "file": path.name, **keypoints(saved),
         "default": default, "sha256": file_sha256(path),
-        "data": data or trained_on(manifest), "terms": terms, "recipe": describe(manifest),
+        "data": data or trained_on(manifest), "recipe": describe(manifest),
+        "terms": terms or f"research only: trained on {trained_on(manifest)}",
         "input": {"name": "image", "size_hw": list(saved["size_hw"]), "mean": list(MEAN), "std": list(STD), "batch": 2},
         "crop": {"factor": 1.25},
         "output": {"kind": "simcc", "name_x": "simcc_x", "name_y": "simcc_y", "split": saved["split"],
@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--figure", nargs="*", default=[], metavar="NAME=TEXT")
     parser.add_argument("--failure", nargs="*", default=[], metavar="TEXT", help="where it is known to go wrong")
     parser.add_argument("--data", default="", help="what it was trained on, instead of what the run recorded")
-    parser.add_argument("--terms", default=TERMS, help="terms of use")
+    parser.add_argument("--terms", default="", help="terms of use")
     given = parser.parse_args()
     figures = dict(pair.split("=", 1) for pair in given.figure)
     how = {"half": not given.full, "default": given.default, "smooth_px": given.smooth_px}

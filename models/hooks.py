@@ -59,7 +59,7 @@ class HastenHook(Hook):
 
     Args:
         size_hw: the network's input.
-        compiled: whether to compile the backbone where nothing of it is frozen.
+        compiled: whether to compile the backbone, unless its frozen stages run as ONNX.
     """
 
     def __init__(self, size_hw: tuple[int, int], *, compiled: bool) -> None:

@@ -15,6 +15,7 @@ from models import augment, targets
 
 # Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+HEARD = 0.2  # a teacher less sure than this says nothing; else its word weighs its score times its card's trust
 SURE = 0.4  # what a teacher's trusted score must exceed for its word to count as known
 
 
@@ -28,17 +29,15 @@ class Preprocessor(BaseDataPreprocessor):
         split: SimCC bins a pixel.
         augmentation: fields of `augment.Augmentation`.
         seed: with step and process it fixes every random choice, so that a resumed run goes on as an unbroken one.
-        min_score: a teacher less sure than this says nothing; else its word weighs its score times its card's trust.
         known: whether batches for training also say where each keypoint is known to be.
     """
 
     def __init__(
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
-        augmentation: dict[str, Any] | None = None, seed: int = 0, min_score: float = 0.2, known: bool = False,
+        augmentation: dict[str, Any] | None = None, seed: int = 0, known: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.info, self.size_hw, self.split, self.seed, self.min_score = info, tuple(size_hw), split, seed, min_score
-        self.known = known
+        self.info, self.size_hw, self.split, self.seed, self.known = info, tuple(size_hw), split, seed, known
         self.how = augment.Augmentation(**(augmentation or {}))
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
         # Sets written before cards' trust was a part of them say nothing of it.
@@ -96,7 +95,7 @@ class Preprocessor(BaseDataPreprocessor):
             width = self._mirror(data["teacher_sigma"][:, j].float(), swap) * zoom
             sigma = torch.sqrt(targets.SIGMA_PX**2 + width**2)[..., None].expand_as(share)
             trusted = self._mirror(data["trusted"][:, j], swap)
-            sure = torch.where((score > self.min_score) & (share.sum(dim=-1) > 0.5), trusted, 0.0)
+            sure = torch.where((score > HEARD) & (share.sum(dim=-1) > 0.5), trusted, 0.0)
             teachers[teacher["name"]] = (targets.render(mean, sigma, share, size_wh, self.split), sure)
         return {"xy": xy, "labels": (labels, weight), "teachers": teachers}
 

@@ -51,7 +51,8 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     """mmengine's configuration of a recipe whose teachers have weights (`with_weights`).
 
     Raises:
-        InputError: teachers without a weight or weights without a teacher, or fewer people than a batch.
+        InputError: teachers without a weight or weights without a teacher, fewer people than a batch, a batch that
+            processes cannot share, or a check of other keypoints.
     """
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
@@ -59,9 +60,13 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
     # Under torchrun the batch is the sum over processes.
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    steps = -(-people // world) // (recipe["batch"] // world) if recipe["batch"] >= world else 0
+    if recipe["batch"] % world:
+        raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
+    steps = -(-people // world) // (recipe["batch"] // world)
     if not steps:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
+    if check is not None and (names := dataset.read_info(check)["keypoints"]) != info["keypoints"]:
+        raise InputError(expected(f"a check of {', '.join(info['keypoints'])}", ", ".join(names), str(check)))
     half = recipe["epochs"] // 2
     checking = {} if check is None else {
         "val_dataloader": _loader(check, recipe["batch"], shuffle=False),

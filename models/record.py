@@ -27,14 +27,19 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a line; whoever kills the process between two lines loses neither."""
+    """Add a line; whoever kills the process between two lines loses neither, and half a line goes first."""
+    if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        _write(path, rows(path))
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
 def cut(path: Path, step: int) -> None:
     """Leave out what comes after a step: it is done again."""
-    kept = [row for row in rows(path) if row["step"] <= step]
+    _write(path, [row for row in rows(path) if row["step"] <= step])
+
+
+def _write(path: Path, kept: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 

@@ -6,6 +6,7 @@ The backbone does not know the resolution. The head does in three layers: one th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -57,7 +58,9 @@ def _bins(weight: Tensor, count: int) -> Tensor:
     return weight[low] * (1 - share) + weight[(low + 1).clamp(max=len(weight) - 1)] * share
 
 
-def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tensor], out: Path) -> Path:
+def starting_point(
+    weights: Path, size_hw: tuple[int, int], own: dict[str, Tensor], out: Path, keypoints: Sequence[str]
+) -> Path:
     """Write `out`, a checkpoint of other weights made to fit a network.
 
     mmengine initialises a network when training begins, so weights put into it before would be lost: it must load them.
@@ -65,13 +68,18 @@ def starting_point(weights: Path, size_hw: tuple[int, int], own: dict[str, Tenso
     Args:
         weights: a run's `weights.pth`.
         size_hw, own: the network's input and its state dict.
+        out: where to.
+        keypoints: the network's.
 
     Raises:
-        InputError: no weights, or those of another network.
+        InputError: no weights, or those of another network or of other keypoints.
     """
     if not weights.is_file():
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
+    if list(keypoints) != saved["keypoints"]:
+        ours, theirs = (", ".join(names) for names in (keypoints, saved["keypoints"]))
+        raise InputError(expected(f"weights for {ours}", theirs, str(weights)))
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
     # A map starts anew where there is none; prompts are learnt at the end (`tell.py`).
     state = {k: v for k, v in state.items() if not k.startswith(PROMPTED)}

@@ -32,6 +32,7 @@ from mmengine.runner import Runner
 from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, write_text
 from models import hooks, network, preprocess, record, steps  # noqa: F401  (some register themselves)
+from models.dataset import read_info
 from models.recipe import load_recipe, runner_config, with_weights
 from models.resize import imagenet, starting_point
 
@@ -68,24 +69,23 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     config = runner_config(recipe, data, check, out)
     last = last_checkpoint(out)
     _same_recipe(out / "recipe.json", recipe, last)
-    data_sha256 = file_sha256(data / "arrays.npz")
-    if last and (manifest := _finished(out, data_sha256)):
-        return manifest
+    begun = {"data_sha256": file_sha256(data / "arrays.npz"), "init": str(init.resolve()) if init else ""}
+    if last:
+        _same_start(out, begun)
+        if manifest := _finished(out):
+            return manifest
     if last:
         config.resume, config.load_from = True, str(last)
     elif init or recipe["imagenet"]:
-        own, path = _fresh(config, recipe["seed"]), out / "init.pth"
-        fitted = starting_point(init, recipe["size_hw"], own, path) if init else imagenet(recipe["size"], own, path)
-        config.load_from = str(fitted)
+        config.load_from = str(_fitted(config, recipe, data, out / "init.pth", init))
     if config.launcher == "pytorch" and not torch.cuda.is_available():
         # mmengine joins processes by their GPUs; without any they are joined here, and it takes them as they are.
         torch.distributed.init_process_group("gloo")
         config.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
     runner = Runner.from_cfg(config)
     start = {
-        "epoch": _epoch(last), "data": str(data.resolve()), "data_sha256": data_sha256,
-        "check": str(check.resolve()) if check else "", "init": str(init or ""), "processes": runner.world_size,
-        "python": platform.python_version(), "torch": torch.__version__,
+        "epoch": _epoch(last), "data": str(data.resolve()), "check": str(check.resolve()) if check else "", **begun,
+        "processes": runner.world_size, "python": platform.python_version(), "torch": torch.__version__,
     }  # fmt: skip
     if runner.rank == 0:
         start = record.begin(out, start)
@@ -124,11 +124,27 @@ def _fresh(config: Config, seed: int) -> dict[str, torch.Tensor]:
     return fresh.state_dict()
 
 
-def _finished(out: Path, data_sha256: str) -> dict[str, Any] | None:
-    """The manifest of a run on this data that came to its end before."""
+def _fitted(config: Config, recipe: dict[str, Any], data: Path, out: Path, init: Path | None) -> Path:
+    """A checkpoint of the weights that training begins with: other ones, or ImageNet's."""
+    own = _fresh(config, recipe["seed"])
+    if init is None:
+        return imagenet(recipe["size"], own, out)
+    return starting_point(init, recipe["size_hw"], own, out, read_info(data)["keypoints"])
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    """The manifest of a run that came to its end before."""
     path = out / "manifest.json"
-    manifest = json.loads(path.read_text()) if path.is_file() else {}
-    return manifest if manifest.get("data_sha256") == data_sha256 else None
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _same_start(out: Path, begun: dict[str, str]) -> None:
+    """A run goes on with the data and the weights that it began with: it would not end where an unbroken one does."""
+    for before in [row for row in record.rows(out / record.STARTS) if not row["epoch"]][-1:]:
+        for name, now in begun.items():
+            if before[name] != now:
+                wanted = f"{name} {before[name] or 'none'}, as the run that is there"
+                raise InputError(expected(wanted, now or "none", str(out)))
 
 
 def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:

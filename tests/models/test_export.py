@@ -82,7 +82,7 @@ def test_the_card_says_what_the_student_is(exported):
     assert card.skeleton.keypoints == UNION_21.keypoints
     assert card.skeleton.definitions == UNION_21.definitions
     assert (card.input.size_hw, card.output.split, card.output.smooth_px) == (SIZE_HW, SPLIT, 3.0)
-    assert (card.data, card.terms) == ("dots (1,600 people)", export.TERMS)
+    assert (card.data, card.terms) == ("dots (1,600 people)", "research only: trained on dots (1,600 people)")
     assert card.recipe.startswith(
         "RTMPose head and map on CSPNeXt-tiny, 64x64, from scratch, 60 epochs, alpha 0.3, beta tinypose 0.45"
     )

@@ -31,6 +31,13 @@ def test_a_line_that_a_kill_cut_short_does_not_count(metrics):
     assert record.rows(metrics) == [WINDOW, CHECKED, LATER, WINDOW]
 
 
+def test_half_a_line_goes_before_the_next_is_added(metrics):
+    with metrics.open("a") as file:
+        file.write('{"epoch": 2, "st')
+    record.append(metrics, WINDOW)
+    assert record.rows(metrics) == [WINDOW, CHECKED, LATER, WINDOW]
+
+
 @pytest.mark.parametrize(
     ("step", "kept"),
     [(0, []), (4, [WINDOW, CHECKED]), (7, [WINDOW, CHECKED]), (8, [WINDOW, CHECKED, LATER])],

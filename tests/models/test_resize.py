@@ -12,6 +12,7 @@ from models.network import UnionPose
 from models.resize import AXES, CELLS, imagenet, resize_head, starting_point
 
 LOW, FULL = (64, 64), (128, 128)
+NAMES = ["nose", "left_eye", "right_eye"]
 
 
 def student(size_hw=LOW, keypoints: int = 3, **how) -> UnionPose:
@@ -21,7 +22,7 @@ def student(size_hw=LOW, keypoints: int = 3, **how) -> UnionPose:
 def saved(folder, network: UnionPose, size_hw=LOW):
     """What a run leaves behind, as far as starting from it goes."""
     path = folder / "weights.pth"
-    torch.save({"state_dict": network.state_dict(), "size_hw": size_hw}, path)
+    torch.save({"state_dict": network.state_dict(), "size_hw": size_hw, "keypoints": NAMES}, path)
     return path
 
 
@@ -76,14 +77,14 @@ def test_half_the_pixels_with_twice_the_bins_each_keep_their_bins():
 
 def test_starting_from_the_same_network_changes_nothing(tmp_path):
     network = student(locate=1.0)
-    path = starting_point(saved(tmp_path, network), LOW, student(locate=1.0).state_dict(), tmp_path / "init.pth")
+    path = starting_point(saved(tmp_path, network), LOW, student(locate=1.0).state_dict(), tmp_path / "init.pth", NAMES)
     state = torch.load(path, weights_only=True)["state_dict"]
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
 
 
 def test_a_map_starts_anew_where_there_was_none(tmp_path):
     network, own = student(), student(locate=1.0).state_dict()
-    path = starting_point(saved(tmp_path, network), LOW, own, tmp_path / "init.pth")
+    path = starting_point(saved(tmp_path, network), LOW, own, tmp_path / "init.pth", NAMES)
     state = torch.load(path, weights_only=True)["state_dict"]
     assert set(state) == set(own)
     assert torch.equal(state["head.final_layer.weight"], network.state_dict()["head.final_layer.weight"])
@@ -93,7 +94,7 @@ def test_a_map_starts_anew_where_there_was_none(tmp_path):
 def test_a_map_that_was_trained_is_not_left_out(tmp_path):
     path = saved(tmp_path, student(locate=1.0))
     with pytest.raises(InputError, match=r"expected weights of the recipe's network, got another locator"):
-        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth")
+        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth", NAMES)
 
 
 def test_imagenet_is_known_to_some_sizes_only(tmp_path):
@@ -101,9 +102,15 @@ def test_imagenet_is_known_to_some_sizes_only(tmp_path):
         imagenet("tiny", student().state_dict(), tmp_path / "init.pth")
 
 
+def test_weights_whose_keypoints_are_in_another_order_are_refused(tmp_path):
+    path = saved(tmp_path, student())
+    with pytest.raises(InputError, match="expected weights for right_eye, left_eye, nose, got nose, left_eye"):
+        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth", NAMES[::-1])
+
+
 def test_weights_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"weights\.pth: expected the weights of a finished run, got no such file"):
-        starting_point(tmp_path / "weights.pth", LOW, {}, tmp_path / "init.pth")
+        starting_point(tmp_path / "weights.pth", LOW, {}, tmp_path / "init.pth", NAMES)
 
 
 @pytest.mark.parametrize("other", [{"keypoints": 4}, {"size": "small"}], ids=["more-keypoints", "another-size"])
@@ -111,5 +118,5 @@ def test_weights_of_another_network_are_refused(tmp_path, other):
     kind = {"size": "tiny", "keypoints": 3} | other
     path = saved(tmp_path, UnionPose(kind["size"], LOW, kind["keypoints"], {}))
     with pytest.raises(InputError, match="expected weights of the recipe's network, got another"):
-        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth")
+        starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth", NAMES)
     assert not (tmp_path / "init.pth").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 
 import pytest
@@ -105,6 +106,21 @@ def test_long_runs_save_and_check_now_and_then(dots_set, tmp_path, epochs, check
 def test_a_recipe_that_does_not_fit_the_set_is_refused(dots_set, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         config(dots_set, tmp_path, **changes)
+
+
+def test_a_check_of_other_keypoints_is_refused(dots_set, tmp_path):
+    shutil.copytree(dots_set, tmp_path / "check")
+    info = json.loads((dots_set / "set.json").read_text())
+    info["keypoints"] = info["keypoints"][::-1]
+    (tmp_path / "check" / "set.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match=r"expected a check of nose, left_eye, .* got head_top, upper_neck"):
+        runner_config(load_recipe("rtmpose_t_low", FITTING), dots_set, tmp_path / "check", tmp_path)
+
+
+def test_processes_that_cannot_share_a_batch_are_refused(dots_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(InputError, match="batch: expected a batch that 3 processes can share, got 4"):
+        config(dots_set, tmp_path, batch=4)
 
 
 @pytest.mark.parametrize(("told", "on"), [(True, True), (False, False), (None, torch.cuda.is_available())])

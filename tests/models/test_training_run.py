@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from annotator import training
@@ -161,6 +162,18 @@ def test_a_run_of_another_recipe_is_not_continued(unbroken, dots_set):
     other = json.loads((out / "recipe.json").read_text()) | {"epochs": 4}
     with pytest.raises(InputError, match=r"recipe\.json: expected epochs 3, as the run that is there, got 4"):
         train.train(other, dots_set, None, out, None)
+
+
+def test_a_run_is_not_continued_on_other_people_or_from_other_weights(unbroken, dots_set, tmp_path):
+    out, _ = unbroken
+    recipe = json.loads((out / "recipe.json").read_text())
+    shutil.copytree(dots_set, tmp_path / "set")
+    with np.load(dots_set / "arrays.npz") as arrays:
+        np.savez(tmp_path / "set" / "arrays.npz", **dict(arrays) | {"v": arrays["v"][::-1]})
+    with pytest.raises(InputError, match=r"expected data_sha256 \w+, as the run that is there, got \w+$"):
+        train.train(recipe, tmp_path / "set", None, out, None)
+    with pytest.raises(InputError, match="expected init none, as the run that is there, got "):
+        train.train(recipe, dots_set, None, out, out / "weights.pth")
 
 
 def test_training_starts_from_the_weights_it_is_given(unbroken, dots_set, tmp_path):
