@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -175,14 +176,14 @@ def check_parts(data: Path) -> list[Part]:
 
 def write(made: Plan, out: Path) -> None:
     """Write OUT/train and OUT/check, each whole or not at all, and say what is in them."""
-    cache = Cache(out / "readouts.sqlite")
-    for name, parts in (("train", made.train), ("check", made.check)):
-        if not parts:
-            continue
-        with Progress() as bar:
-            step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
-            n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, made.beta)
-        print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
+    with closing(Cache(out / "readouts.sqlite")) as cache:
+        for name, parts in (("train", made.train), ("check", made.check)):
+            if not parts:
+                continue
+            with Progress() as bar:
+                step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
+                n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, made.beta)
+            print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
 
 
 def said(n: int, left_out: int, parts: Sequence[Part]) -> str:

@@ -10,8 +10,11 @@ import pytest
 from annotator import formats
 from annotator.errors import FormatError, InputError
 from annotator.formats.dataset import Dataset
-from annotator.skeletons import COCO_17, HALPE_26
+from annotator.skeletons import COCO_17, HALPE_26, MPII_16
+from annotator.students import registry
+from models.recipe import load_recipe
 from tests.models.made import dotted
+from workflows.measuring import LAYOUTS
 from workflows.training_set import DEFAULT, check_parts, load, main, plan, training_parts
 
 
@@ -54,6 +57,27 @@ def test_halpes_file_adds_one_dataset_and_its_keypoints():
     assert more.train[:-1] == base.train and more.train[-1].format == "halpe"
     assert (more.check, more.teachers) == (base.check, base.teachers)
     assert more.skeletons == (*base.skeletons, "halpe26")
+
+
+def test_the_papers_file_has_its_teachers_and_the_layouts_that_the_tables_take():
+    settings = load(DEFAULT.with_name("paper.toml"))
+    assert settings.teachers == load_recipe("paper_t")["beta"] == load_recipe("paper_s")["beta"]
+    assert set(settings.teachers) <= {entry.card.name for entry in registry.known()}
+    assert settings.skeletons == load(DEFAULT).skeletons
+    for entry in settings.check:
+        annotations, images = (place.removeprefix(f"{entry.name}/") for place in (entry.annotations, entry.images))
+        assert (annotations, images) in LAYOUTS[entry.name]
+
+
+def test_the_papers_file_is_read_from_the_official_layouts(tmp_path):
+    for entry in (settings := load(DEFAULT.with_name("paper.toml"))).train:
+        skeleton = {"coco": COCO_17, "mpii": MPII_16}[entry.name]
+        images, people = dotted(tmp_path / entry.images, 3, skeleton, source=entry.name)
+        (tmp_path / entry.annotations).parent.mkdir(parents=True)
+        made = Dataset(entry.name, tmp_path / entry.annotations, images, people)
+        formats.write(tmp_path / entry.annotations, made, entry.format)
+    assert [(one.name, len(one.people)) for one in (entry.part(tmp_path) for entry in settings.train)] == [
+        ("coco", 3), ("mpii", 3)]  # fmt: skip
 
 
 def test_without_a_union_the_student_has_the_keypoints_of_all_datasets(tmp_path):
