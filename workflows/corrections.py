@@ -27,6 +27,7 @@ from annotator.skeletons import UNION_21, FloatArray, IntArray
 from annotator.students import registry
 from annotator.students.base import PoseModel
 from annotator.students.cache import Cache
+from workflows.measuring import image_of
 
 ROUNDS = 1000
 RIGHT, MOVED = 0.5, 0.1  # head sizes
@@ -90,8 +91,7 @@ def correct(model: PoseModel, images: Images, people: People, labelled: tuple[st
             pairs = ((first[rows, u], truth), (again[:, u], truth), (first[rows, u], again[:, u]))
             parts.append(np.stack([*(np.linalg.norm(a - b, axis=1) / head[rows] for a, b in pairs), rows]))
     before, after, moved, row = np.concatenate(parts, axis=1)
-    number = np.unique(people.image_id.astype(str), return_inverse=True)[1]
-    return Carried(before, after, moved, number[row.astype(np.int64)])
+    return Carried(before, after, moved, image_of(people)[row.astype(np.int64)])
 
 
 def shares(carried: Carried) -> Iterator[tuple[str, BoolArray, BoolArray]]:

@@ -18,7 +18,6 @@ from annotator.evaluation import tables
 from annotator.evaluation.comparison import Comparison, compare
 from annotator.evaluation.figures import PCK
 from annotator.evaluation.predictions import read_predictions
-from annotator.files import write_text
 from annotator.formats.dataset import Dataset
 from annotator.metrics.bootstrap import bootstrap_ratios, interval
 from annotator.metrics.oks import oks
@@ -27,7 +26,7 @@ from annotator.people import BoolArray
 from annotator.skeletons import FloatArray, Skeleton
 from workflows.error_types import TYPES, error_types
 from workflows.hard_cases import cases, sizes, told_by
-from workflows.results import LSP_TEST, SETS, annotator
+from workflows.results import SETS, annotator, lsp_test
 
 ROUNDS, SEED = 1000, 0
 FEWEST = 10  # people, below which a figure says nothing
@@ -144,8 +143,7 @@ class Split:
         dataset = formats.read(labels, images, SETS[name]["format"])
         source = ["--annotations", str(labels), "--images", str(images)]
         if name == "lsp":
-            listed = out / "lsp_test.txt"
-            write_text(listed, "".join(f"im{i:04d}.jpg\n" for i in LSP_TEST))
+            listed = lsp_test(out)
             dataset, source = formats.restrict(dataset, listed.read_text().split()), [*source, "--list", str(listed)]
         with_label = np.flatnonzero(dataset.people.labelled.any(axis=1))
         dataset = replace(dataset, people=dataset.people.take(with_label))

@@ -18,12 +18,12 @@ from annotator.skeletons import UNION_21, FloatArray, IntArray
 from annotator.students import registry
 from annotator.students.onnx import OnnxModel
 from annotator.training import Part
+from workflows.measuring import STAND_IN, as_union, image_of
 from workflows.training_set import check_parts, training_parts
 from workflows.words import clear, words
 
 ROUNDS = 1000
 TORSO = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
-LSP_AS_UNION = {"neck": "upper_neck", "crown": "head_top"}
 SURE = 0.3  # words less sure than this are left out: what a network does not see says nothing about labels
 
 
@@ -38,7 +38,7 @@ class Look:
     @cached_property
     def image(self) -> IntArray:
         """(N,) the image of each person, counted from 0."""
-        return np.asarray(np.unique(self.part.people.image_id.astype(str), return_inverse=True)[1])
+        return image_of(self.part.people)
 
     def offsets(self) -> FloatArray:
         """Word minus label in torso lengths, (N, 21, 2): up the body, and to its left."""
@@ -75,10 +75,8 @@ class Looking:
         """A network's look at a part; LSP's neck and crown stand beside upper_neck and head_top."""
         people = self.parts[part].people
         packed = words(self.network(name, constants), self.parts[part], self.cache)
-        labels = people.project(UNION_21).xy.copy()
-        for theirs, ours in LSP_AS_UNION.items():
-            if theirs in people.skeleton.keypoints:
-                labels[:, UNION_21.index(ours)] = people.xy[:, people.skeleton.index(theirs)]
+        stand_in = {theirs: ours for theirs, ours in STAND_IN["lsp"].items() if theirs in people.skeleton.keypoints}
+        labels = as_union(people, stand_in).xy
         return Look(np.where(packed[..., 2:3] > sure, packed[..., :2], np.nan), labels, self.parts[part])
 
 

@@ -19,26 +19,28 @@ from pathlib import Path
 import numpy as np
 
 from annotator import formats
+from annotator.derived import HEAD_SIZE_PER_AXIS
 from annotator.errors import command_line
 from annotator.metrics.bootstrap import bootstrap_ratios, interval
 from annotator.metrics.pck import torso_size
 from annotator.people import BoolArray
 from annotator.skeletons import UNION_21, FloatArray
 from annotator.training import Part
-from workflows.looks import LSP_AS_UNION, Look, Looking, Median, cell, frame, median
+from workflows.looks import Look, Looking, Median, cell, frame, median
+from workflows.measuring import STAND_IN
 from workflows.teachers import gained
 from workflows.words import ROUNDS
 
-ENDS = UNION_21.indices(LSP_AS_UNION.values())  # upper_neck, head_top
+CLICKED = {ours: theirs for theirs, ours in STAND_IN["lsp"].items()}  # our keypoint -> what LSP clicked
 # Who looks: the twin was trained on LSP's first half, its labels moved by an earlier estimate, so it is no witness of
 # its own; EfficientPose II saw MPII alone.
 WITNESSES = ("efficientpose2", "tinypose_mpii16")
 JUDGE, TEACHER = WITNESSES
 # LSP's label minus MPII's along the head line, in lengths of it: the judge's word in the table `tilt`, all people.
 OFFSET = {"upper_neck": 0.062, "head_top": -0.174}
+ENDS = UNION_21.indices(OFFSET)  # the head line goes from the first to the second
 EVERY = 5  # every fifth person of LSP's first half is enough
 FIRST_HALF = 1000
-HEAD_SIZE = 0.75  # of the head line
 
 
 def head_frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -100,12 +102,12 @@ def by_tilt(ask: Looking) -> list[str]:
     low, high = np.nanpercentile(angles[0], [100 / 3, 200 / 3])
     ranges = {"all": (-1, 181), f"below {low:.0f} degrees": (-1, low), "between": (low, high),
               f"above {high:.0f} degrees": (high, 181)}  # fmt: skip
-    for end, (theirs, ours) in enumerate(LSP_AS_UNION.items()):
+    for end, name in enumerate(OFFSET):
         for title, (least, most) in ranges.items():
             chosen: list[BoolArray] = [(angle >= least) & (angle < most) for angle in angles]
             found = [apart(pair, end, chosen) for pair in looks.values()]
             cells = [f"{along.n} | {cell(along)} | {cell(left)}" for along, left in found]
-            lines.append(f"| {theirs}, {ours}: {title} | {' | '.join(cells)} |")
+            lines.append(f"| {CLICKED[name]}, {name}: {title} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -117,7 +119,7 @@ def targets(ask: Looking) -> list[str]:
     axes, length = head_frame(judge.said)
     wanted = judge.said[:, ENDS] + np.einsum("nij,ki->nkj", axes, bias) * length[:, None, None]
     axes, length = head_frame(teacher.said)
-    back = np.array([OFFSET[name] for name in LSP_AS_UNION.values()])[None, :, None] * axes[:, None, 0]
+    back = np.array(list(OFFSET.values()))[None, :, None] * axes[:, None, 0]
     label = teacher.labels[:, ENDS] - back * length[:, None, None]
     word = teacher.said[:, ENDS]
     lines = [
@@ -126,11 +128,11 @@ def targets(ask: Looking) -> list[str]:
         "| keypoint | n | teacher's word | moved label | their mean | the mean's gain |",
     ]
     lines.append("|---|---|---|---|---|---|")
-    for end, name in enumerate(LSP_AS_UNION.values()):
+    for end, name in enumerate(OFFSET):
         far = np.stack(
             [np.linalg.norm(one[:, end] - wanted[:, end], axis=1) for one in (word, label, (word + label) / 2)]
         )
-        far = np.minimum(far.T / (HEAD_SIZE * length[:, None]), 1)  # one head off is as wrong as two
+        far = np.minimum(far.T / (HEAD_SIZE_PER_AXIS * length[:, None]), 1)  # one head off is as wrong as two
         known = np.isfinite(far).all(axis=1)
         image = np.unique(teacher.image[known], return_inverse=True)[1]
         drawn = bootstrap_ratios(far[known], np.ones_like(far[known]), image, int(image.max()) + 1, ROUNDS, seed=0)
@@ -146,7 +148,7 @@ def transfer(ask: Looking, student: str) -> list[str]:
     lines = [f"### {Path(student).stem}'s neck and head top on LSP's test half, PCK of the torso, %", ""]
     lines += ["| keypoint | n | @.2 as it is | @.2 moved | gain | @.1 as it is | @.1 moved | gain |", f"|{'---|' * 8}"]
     reference = torso_size(one.labels, UNION_21)
-    for name in LSP_AS_UNION.values():
+    for name in OFFSET:
         k, cells = UNION_21.index(name), []
         n = np.isfinite(one.labels[:, k]).all(axis=1) & (np.nan_to_num(reference) > 0)
         for threshold in (0.2, 0.1):

@@ -24,8 +24,8 @@ from annotator.metrics.bootstrap import bootstrap_ratios, interval
 from annotator.metrics.coco_ap import AP_NAMES
 from annotator.metrics.pck import in_mpii_mean, part_shares, pck_hits
 from annotator.people import ORIGIN, People
-from annotator.skeletons import COCO_17, MPII_16, UNION_21, FloatArray
-from workflows.results import LSP_TEST, annotator
+from annotator.skeletons import COCO_17, MPII_16, UNION_21, FloatArray, IntArray
+from workflows.results import annotator, lsp_test
 
 ROUNDS = 1000
 # Annotations and pictures of each dataset, in the order in which they are looked for: official layouts, then ours.
@@ -130,6 +130,11 @@ def as_union(people: People, stand_in: dict[str, str], *, thorax: bool = False) 
     return replace(union, xy=xy, v=v, origin=origin)
 
 
+def image_of(people: People) -> IntArray:
+    """(N,) the image of each person, counted from 0: what resampling by image draws."""
+    return np.asarray(np.unique(people.image_id.astype(str), return_inverse=True)[1])
+
+
 def average_precision(comparison: Comparison, seed: int) -> dict[str, Resampled]:
     """COCOeval's ten figures."""
     matches = oks_matches(comparison)
@@ -187,7 +192,7 @@ class Bench:
         if kind not in self._truth:
             dataset = formats.read(*place(kind, self.folders[kind]), kind)
             if kind == "lsp":
-                dataset = formats.restrict(dataset, self._lsp_test().read_text().split())
+                dataset = formats.restrict(dataset, lsp_test(self.out).read_text().split())
             if kind in STAND_IN:
                 people = as_union(dataset.people, STAND_IN[kind], thorax=kind == "halpe")
                 dataset = replace(dataset, people=people)
@@ -219,16 +224,10 @@ class Bench:
         """The user's own command; what is there already is not predicted again."""
         labels, images = place(kind, self.folders[kind])
         folder = self.out / f"{kind}-{student.name}"
-        listed = ["--list", str(self._lsp_test())] if kind == "lsp" else []
+        listed = ["--list", str(lsp_test(self.out))] if kind == "lsp" else []
         annotator("propose", "--annotations", str(labels), "--images", str(images), "--format", kind,
                   "--out", str(folder), "--student", student.card, "--hide", "all", *listed)  # fmt: skip
         return folder
-
-    def _lsp_test(self) -> Path:
-        self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / "lsp_test.txt"
-        path.write_text("".join(f"im{i:04d}.jpg\n" for i in LSP_TEST))
-        return path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.evaluation import tables
+from annotator.files import write_text
 
 LSP_TEST = range(1001, 2001)
 # What each test set is measured by: name in the output of `evaluate --json` -> title.
@@ -29,6 +30,13 @@ SETS: dict[str, dict[str, Any]] = {
              "filter": ["--min-keypoints", "16"]},
     "lsp": {"annotations": "lsp/joints.mat", "images": "lsp/images", "format": "lsp", "filter": []},
 }  # fmt: skip
+
+
+def lsp_test(out: Path) -> Path:
+    """Write the names of LSP's official test half, as `--list` takes them, and say where."""
+    path = out / "lsp_test.txt"
+    write_text(path, "".join(f"im{i:04d}.jpg\n" for i in LSP_TEST))
+    return path
 
 
 def annotator(*arguments: str) -> str:
@@ -42,11 +50,7 @@ def measure(student: str, name: str, data: Path, out: Path) -> dict[str, Any]:
     one = SETS[name]
     folder = out / f"{name}-{Path(student).stem}"
     source = ["--annotations", str(data / one["annotations"]), "--images", str(data / one["images"])]
-    listed: list[str] = []
-    if name == "lsp":
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "lsp_test.txt").write_text("".join(f"im{i:04d}.jpg\n" for i in LSP_TEST))
-        listed = ["--list", str(out / "lsp_test.txt")]
+    listed = ["--list", str(lsp_test(out))] if name == "lsp" else []
     propose = ["propose", *source, "--out", str(folder), "--student", student, "--hide", "all", *listed]
     annotator(*propose)
     against = ["--against", str(data / one["annotations"]), "--images", str(data / one["images"])]
@@ -74,8 +78,14 @@ def cell(figure: dict[str, Any], name: str) -> str:
     return f"{tables.cell(name, figure['value'])} ({low} to {high})"
 
 
-def summary(name: str, kept: list[dict[str, Any]]) -> str:
-    """One test set as Markdown: figures, then keypoints, a column a student."""
+def summary(name: str, kept: list[dict[str, Any]], **places: Path) -> str:
+    """One test set as Markdown: figures, then keypoints, a column a student.
+
+    Args:
+        name: the test set's.
+        kept: what `measure` returned of each student.
+        places: folders that the commands show by another name, as `DATA=Path("/mine")`.
+    """
     students = [one["round"]["student"] for one in kept]
     first = kept[0]["result"]["summary"][SHOWN[name][0]]
     lines = [f"### {name}: {first['people']} people, {first['keypoints']} keypoints, {first['images']} images", ""]
@@ -88,19 +98,25 @@ def summary(name: str, kept: list[dict[str, Any]]) -> str:
         if row.get(metric, {}).get("value") is not None:
             cells = [tables.cell(metric, one["result"]["per_keypoint"][keypoint][metric]["value"]) for one in kept]
             lines.append(f"| {keypoint}, {tables.TITLES[metric]} | {' | '.join(cells)} |")
-    commands = [f"annotator {' '.join(map(shown, one[key]))}" for one in kept for key in ("propose", "evaluate")]
+    commands = [["annotator", *one[key]] for one in kept for key in ("propose", "evaluate")]
+    lines += ["", "```", *(" ".join(shown(word, places) for word in command) for command in commands), "```", ""]
     weights = [f"{net['name']} {net['sha256'][:12]}" for one in kept for net in one["round"]["networks"]]
-    return "\n".join([*lines, "", "```", *commands, "```", "", f"Weights (sha256): {', '.join(weights)}.", ""])
+    return "\n".join([*lines, f"Weights (sha256): {', '.join(weights)}.", ""])
 
 
-def shown(argument: str) -> str:
-    """An argument as the table's commands show it: data under `data/`, results under `work_dirs/`."""
-    for variable in ("DATA", "OUT"):
-        argument = argument.replace(PLACES.get(variable, "\0"), variable)
+def shown(argument: str, places: dict[str, Path]) -> str:
+    """An argument as the table's commands show it: what lies in one of the places begins with that place's name.
+
+    Under `.` no path begins with its place, and it stays as it is: true where it was run.
+
+    >>> places = {"DATA": Path("/coco"), "OUT": Path("coco")}
+    >>> [shown(one, places) for one in ("/coco/images", "coco/mine", "coco", "coco-mine/a.toml")]
+    ['DATA/images', 'OUT/mine', 'coco', 'coco-mine/a.toml']
+    """
+    for name, place in places.items():
+        if argument.startswith(f"{place}/"):
+            return name + argument.removeprefix(str(place))
     return argument
-
-
-PLACES: dict[str, str] = {}
 
 
 def main() -> None:
@@ -111,9 +127,9 @@ def main() -> None:
     parser.add_argument("--students", nargs="+", default=["default", "teachers"])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     given = parser.parse_args()
-    PLACES.update(DATA=str(given.data), OUT=str(given.out))
     for name in given.sets:
-        print(summary(name, [measure(student, name, given.data, given.out) for student in given.students]), flush=True)
+        kept = [measure(student, name, given.data, given.out) for student in given.students]
+        print(summary(name, kept, DATA=given.data, OUT=given.out), flush=True)
 
 
 if __name__ == "__main__":

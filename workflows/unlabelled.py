@@ -29,6 +29,7 @@ from annotator.proposals import KIND, Proposals, to_write
 from annotator.skeletons import UNION_21, FloatArray, IntArray
 from workflows import contact_sheet
 from workflows.consistency import CHECKS, Heads, counts
+from workflows.measuring import image_of
 from workflows.results import SETS, annotator
 
 TEACHERS = "teachers"
@@ -58,10 +59,6 @@ class Completed:
         """Labels, and the student's points for what the dataset never labels."""
         added = to_write(self.proposals[student]).xy
         return Heads(np.where(self.people.labelled[..., None], self.people.xy, added), self.head_px)
-
-    def image(self) -> IntArray:
-        """(N,) the image of each person, counted from 0."""
-        return np.asarray(np.unique(self.people.image_id.astype(str), return_inverse=True)[1])
 
 
 def complete(name: str, split: str, students: list[str], data: Path, out: Path) -> Completed:
@@ -95,7 +92,7 @@ def table(name: str, one: Completed) -> str:
     added = one.proposals[TEACHERS].kind == KIND["not_in_schema"]
     columns = {made.student: one.heads(student) for student, made in one.proposals.items()}
     columns |= {"half a head off": moved(one.heads(TEACHERS), added, np.random.default_rng(SEED))}
-    image = one.image()
+    image = image_of(one.people)
     counted = {title: counts(heads) for title, heads in columns.items()}
     cells = {title: list(rates(kept, asked, image)) for title, (kept, asked) in counted.items()}
     asked = counted[TEACHERS][1].sum(axis=0)

@@ -25,6 +25,7 @@ from annotator.students.cache import Cache
 from annotator.students.onnx import OnnxModel
 from annotator.students.readout import Readout
 from annotator.training import Part
+from workflows.measuring import image_of
 
 ROUNDS = 1000
 SHARD = 16  # a run of EfficientPose II holds 16 maps of 368 x 368 a person
@@ -76,7 +77,7 @@ class Bench:
     @cached_property
     def image(self) -> IntArray:
         """(N,) the image of each person, counted from 0."""
-        return np.asarray(np.unique(self.part.people.image_id.astype(str), return_inverse=True)[1])
+        return image_of(self.part.people)
 
     def halves(self) -> tuple[IntArray, IntArray]:
         """Rows of the people of every second image, and of the others."""

@@ -70,4 +70,5 @@ def test_steps_are_the_checks_of_a_run(tmp_path):
     rows = [{"epoch": 1, "step": 1359, "loss": 2.5}, check]
     (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines = list(steps([tmp_path / "run", tmp_path / "not there"]))
-    assert lines[4:] == ["| run | 1,359 | 0.500 | 0.625 | 75.0 |", ""]
+    assert lines[4:6] == ["| run | 1,359 | 0.500 | 0.625 | 75.0 |", ""]
+    assert lines[6].startswith("One look, no mirror image")

@@ -16,8 +16,9 @@ from annotator.training import Part
 from tests import networks
 from tests.students.test_onnx import BOX, scene
 from tests.workflows.test_looks import HEAD_TOP, UPPER_NECK, seen, standing, turned
-from workflows.looks import LSP_AS_UNION, Looking
+from workflows.looks import Looking
 from workflows.lsp_head import OFFSET, apart, away, head_frame, shifted, tilt, transfer
+from workflows.measuring import STAND_IN
 
 ALL = np.ones(4, dtype=bool)
 
@@ -76,7 +77,7 @@ def clicked(folder: Path, times: float) -> Part:
     # BOX fills .8 of a crop of 64 x 48 pixels; the student counts from the middle of its pixels, half a pixel before.
     seen_at = middle + (networks.OFFSETS - 0.5) * BOX[3] * 1.25 / networks.SIZE[0]
     union = shifted(seen_at[None], {name: times * part for name, part in OFFSET.items()})[0]
-    names = [LSP_AS_UNION.get(name, name) for name in LSP_14.keypoints]
+    names = [STAND_IN["lsp"].get(name, name) for name in LSP_14.keypoints]
     xy = np.tile(union[UNION_21.indices(names)], (2, 1, 1))
     table = people(LSP_14, person_id=["lsp:0", "lsp:1"], image_id=["a", "b"], source="lsp", xy=xy,
                    v=np.full((2, 14), 2), bbox_xywh=np.array([BOX, BOX]))  # fmt: skip

@@ -26,7 +26,7 @@ from tests.builders import make_people, make_proposals
 from tests.formats.made import pictures
 from tests.test_evaluate import hidden, write_rows
 from workflows import measuring
-from workflows.measuring import LAYOUTS, SHARED, STAND_IN, Bench, Resampled, Student, as_union, mean, place
+from workflows.measuring import LAYOUTS, SHARED, STAND_IN, Bench, Resampled, Student, as_union, image_of, mean, place
 
 # What MPII constructs and Halpe clicks or calls otherwise; none of it is in COCO.
 TRUNK = ("pelvis", "thorax", "upper_neck", "head_top")
@@ -75,6 +75,10 @@ def test_thorax_is_midway_between_the_shoulders_and_unlabelled_where_one_of_them
     np.testing.assert_allclose(union.xy[:, k], (people.xy[:, left] + people.xy[:, right]) / 2)
     assert (union.origin[:, k] == np.where(both, ORIGIN["labelled"], ORIGIN["none"])).all()
     assert (union.labelled[:, k] == both).all()
+
+
+def test_people_of_one_picture_have_its_number_and_numbers_count_from_0():
+    assert image_of(make_people(6, COCO_17).take([4, 0, 5, 1])).tolist() == [1, 0, 1, 0]
 
 
 def dataset_of(people: People) -> Dataset:
