@@ -17,7 +17,7 @@ Url = Annotated[
 ]
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="The local server's folder. [default: ANNOTATOR_LABEL_HOME or the user's]"),
+    typer.Option("--home", help="The local server's folder; else ANNOTATOR_LABEL_HOME or the user's."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -34,7 +34,7 @@ def push(
     seed: Annotated[int, typer.Option(min=0, help="With --budget: seed of all chance.")] = 0,
     unlock: Annotated[bool, typer.Option("--unlock", help="Labels may be moved, too.")] = False,
     overlap: Annotated[
-        int | None, typer.Option(min=1, help="Reviewers for each picture. [default: as before, at first 1]")
+        int | None, typer.Option(min=1, help="Reviewers for each picture; as before unless given, at first 1.")
     ] = None,
     images_url: Annotated[
         list[str] | None, typer.Option(help="PREFIX or SOURCE=PREFIX of the pictures' addresses, for a team's server.")

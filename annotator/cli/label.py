@@ -19,7 +19,7 @@ app = typer.Typer(help="Review in Label Studio.", no_args_is_help=True, add_comp
 def up(
     url: Url = None,
     home: Home = None,
-    port: Annotated[int | None, typer.Option("--port", help="On loopback. [default: 8080, or any free one]")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="On loopback; else 8080, or any free one.")] = None,
     new_password: Annotated[
         bool, typer.Option("--new-password", help="Give the local reviewer another password, and show it once.")
     ] = False,

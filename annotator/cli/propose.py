@@ -20,7 +20,7 @@ def propose(
     student: Annotated[str, typer.Option(help="Name, path of a card, or `teachers`.")] = "default",
     hide: Annotated[str, typer.Option(help="Keypoints to treat as unlabelled, comma between; `all` for all.")] = "",
     pictures: Annotated[int, typer.Option(min=0, help="Draw this many people, the least certain first.")] = 0,
-    accept_risk: Annotated[float | None, typer.Option(help="Release proposals under this risk.")] = None,
+    accept_risk: Annotated[float | None, typer.Option(help="Release calibrated proposals under this risk.")] = None,
     ray: Annotated[str | None, typer.Option(help="`auto`, or the address of a Ray cluster.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; the result does not depend on it.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was set aside.")] = False,
