@@ -58,7 +58,17 @@ def test_a_third_of_the_people_has_moved_prompts():
     assert np.sqrt((off[off > 0] ** 2).mean()) == pytest.approx(3 * np.sqrt(2), rel=0.1)
 
 
-def test_wrong_prompts_lie_elsewhere_or_on_the_other_side():
+def test_wrong_prompts_of_one_of_two_sides_lie_on_the_other_one_half_of_the_time():
+    both = torch.tensor([[10.0, 20.0], [30.0, 40.0], [16.0, 12.0]]).repeat(2000, 1, 1)
+    how = Giving(all=1, worst=0, jitter_px=0, wrong=1)
+    given = draw(both, both, FLIP, SIZE_WH, how, np.random.default_rng(0)).numpy()
+    for side, other in ((1, 2), (2, 1)):
+        there = given[np.isfinite(given[:, side]).all(axis=1), side]
+        assert 0.46 < (there == both[0, other].numpy()).all(axis=1).mean() < 0.54
+        assert not (there == both[0, side].numpy()).all(axis=1).any()
+
+
+def test_wrong_prompts_lie_elsewhere_where_the_other_side_is_not_known():
     given = drawn(Giving(all=1, worst=0, jitter_px=0, wrong=1), 2000)[:, 1]
     given = given[np.isfinite(given).all(axis=1)]
     # Its other side is keypoint 2, which nobody knows: only those moved by .1 to .5 of 48 pixels are left.
