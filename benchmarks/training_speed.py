@@ -30,7 +30,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from models import export_mmpose, hooks, lite, network, preprocess  # noqa: F401  (some register themselves)
+from models import export_mmpose, hooks, lite
 from models.recipe import load_recipe, runner_config, with_weights
 
 THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"

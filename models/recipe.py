@@ -54,6 +54,9 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         InputError: teachers without a weight or weights without a teacher, fewer people than a batch, a batch that
             processes cannot share, or a check of other keypoints.
     """
+    # What the configuration names registers itself.
+    from models import hooks, network, preprocess, steps  # noqa: F401
+
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
@@ -62,8 +65,8 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if recipe["batch"] % world:
         raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
-    steps = -(-people // world) // (recipe["batch"] // world)
-    if not steps:
+    batches = -(-people // world) // (recipe["batch"] // world)
+    if not batches:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
     if check is not None and (names := dataset.read_info(check)["keypoints"]) != info["keypoints"]:
         raise InputError(expected(f"a check of {', '.join(info['keypoints'])}", ", ".join(names), str(check)))
@@ -90,8 +93,8 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         # The paper: linear warm-up from a thousandth, then a cosine over the second half.
         "param_scheduler": [
             {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": recipe["warm_up_steps"]},
-            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * 0.02, "begin": half * steps,
-             "end": recipe["epochs"] * steps, "T_max": (recipe["epochs"] - half) * steps, "by_epoch": False},
+            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * 0.02, "begin": half * batches,
+             "end": recipe["epochs"] * batches, "T_max": (recipe["epochs"] - half) * batches, "by_epoch": False},
         ],
         "custom_hooks": [
             {"type": "StepHook"},

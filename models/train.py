@@ -31,7 +31,7 @@ from mmengine.runner import Runner
 
 from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, write_text
-from models import hooks, network, preprocess, record, steps  # noqa: F401  (some register themselves)
+from models import hooks, record
 from models.dataset import read_info
 from models.recipe import load_recipe, runner_config, with_weights
 from models.resize import imagenet, starting_point
