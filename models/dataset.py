@@ -12,6 +12,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ import torch
 from mmengine.registry import DATASETS, FUNCTIONS
 from torch.utils.data import Dataset
 
-from annotator.errors import FormatError, expected
+from annotator.errors import FormatError, InputError, expected
 from annotator.files import read_bytes
 
 VERSION = 1
@@ -47,6 +48,12 @@ def read_info(folder: Path) -> dict[str, Any]:
     if version != VERSION:
         raise FormatError(expected(f"a training set of version {VERSION}", version, str(path)))
     return info
+
+
+def same_keypoints(ours: Sequence[str], theirs: Sequence[str], where: str) -> None:
+    """Raises InputError where a set or weights are of other keypoints, or of the same in another order."""
+    if list(ours) != list(theirs):
+        raise InputError(expected(f"the keypoints {', '.join(ours)}", ", ".join(theirs), where))
 
 
 def read_arrays(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -68,15 +68,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     batches = -(-people // world) // (recipe["batch"] // world)
     if not batches:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
-    if check is not None and (names := dataset.read_info(check)["keypoints"]) != info["keypoints"]:
-        raise InputError(expected(f"a check of {', '.join(info['keypoints'])}", ", ".join(names), str(check)))
     half = recipe["epochs"] // 2
-    checking = {} if check is None else {
-        "val_dataloader": _loader(check, recipe["batch"], shuffle=False),
-        "val_cfg": {},
-        "val_evaluator": {"type": "UnionMetric", "split": recipe["split"],
-                          "info": dataset.read_info(check)},
-    }  # fmt: skip
     return Config({
         "model": _model(recipe, info),
         "work_dir": str(out),
@@ -112,8 +104,20 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         "env_cfg": {"cudnn_benchmark": True},
         "default_scope": "mmengine",
         "log_level": "WARNING",
-        **checking,
+        **_checking(recipe, info, check),
     })  # fmt: skip
+
+
+def _checking(recipe: dict[str, Any], info: dict[str, Any], check: Path | None) -> dict[str, Any]:
+    """What measures the student on a check set while it trains, if there is one."""
+    if check is None:
+        return {}
+    theirs = dataset.read_info(check)
+    dataset.same_keypoints(info["keypoints"], theirs["keypoints"], str(check))
+    return {
+        "val_dataloader": _loader(check, recipe["batch"], shuffle=False), "val_cfg": {},
+        "val_evaluator": {"type": "UnionMetric", "split": recipe["split"], "info": theirs},
+    }  # fmt: skip
 
 
 def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:

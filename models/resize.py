@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from annotator.errors import InputError, expected
 from annotator.files import atomic_path
 from models import lite
+from models.dataset import same_keypoints
 from models.preprocess import STD
 
 STRIDE = 32
@@ -77,9 +78,7 @@ def starting_point(
     if not weights.is_file():
         raise InputError(expected("the weights of a finished run", "no such file", str(weights)))
     saved = torch.load(weights, map_location="cpu", weights_only=True)
-    if list(keypoints) != saved["keypoints"]:
-        ours, theirs = (", ".join(names) for names in (keypoints, saved["keypoints"]))
-        raise InputError(expected(f"weights for {ours}", theirs, str(weights)))
+    same_keypoints(keypoints, saved["keypoints"], str(weights))
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
     # A map starts anew where there is none; prompts are learnt at the end (`tell.py`).
     state = {k: v for k, v in state.items() if not k.startswith(PROMPTED)}

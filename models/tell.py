@@ -26,10 +26,10 @@ from onnxruntime import InferenceSession  # noqa: TID253 (this is not imported b
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from annotator.errors import InputError, command_line, expected
+from annotator.errors import command_line
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
 from models import augment, losses, onnx_file, targets
-from models.dataset import PeopleSet
+from models.dataset import PeopleSet, same_keypoints
 from models.export import load
 from models.network import UnionPose
 from models.preprocess import Preprocessor
@@ -225,9 +225,7 @@ def people_of(folder: Path, saved: dict[str, Any], **which: Any) -> PeopleSet:
         InputError: a set of other keypoints than the student's.
     """
     people = PeopleSet(str(folder), **which)
-    if people.info["keypoints"] != saved["keypoints"]:
-        ours, theirs = (", ".join(names) for names in (saved["keypoints"], people.info["keypoints"]))
-        raise InputError(expected(f"the student's keypoints ({ours})", theirs, str(folder)))
+    same_keypoints(saved["keypoints"], people.info["keypoints"], str(folder))
     return people
 
 

@@ -104,7 +104,7 @@ def test_imagenet_is_known_to_some_sizes_only(tmp_path):
 
 def test_weights_whose_keypoints_are_in_another_order_are_refused(tmp_path):
     path = saved(tmp_path, student())
-    with pytest.raises(InputError, match="expected weights for right_eye, left_eye, nose, got nose, left_eye"):
+    with pytest.raises(InputError, match="expected the keypoints right_eye, left_eye, nose, got nose, left_eye"):
         starting_point(path, LOW, student().state_dict(), tmp_path / "init.pth", NAMES[::-1])
 
 

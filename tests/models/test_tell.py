@@ -112,7 +112,7 @@ def test_a_set_of_other_keypoints_is_refused(told, dots_set, tmp_path, which):
     info = json.loads((other / "set.json").read_text())
     (other / "set.json").write_text(json.dumps(info | {"keypoints": ["one", *info["keypoints"][1:]]}))
     sets = {"data": dots_set, "check": dots_set} | {which: other}
-    with pytest.raises(InputError, match=r"other: expected the student's keypoints \(nose, .*\), got one, "):
+    with pytest.raises(InputError, match=r"other: expected the keypoints nose, .*, got one, "):
         tell.tell(told[0], sets["data"], tmp_path / "out", passes=1, seed=0, check=sets["check"])
 
 

@@ -113,7 +113,7 @@ def test_a_check_of_other_keypoints_is_refused(dots_set, tmp_path):
     info = json.loads((dots_set / "set.json").read_text())
     info["keypoints"] = info["keypoints"][::-1]
     (tmp_path / "check" / "set.json").write_text(json.dumps(info))
-    with pytest.raises(InputError, match=r"expected a check of nose, left_eye, .* got head_top, upper_neck"):
+    with pytest.raises(InputError, match=r"expected the keypoints nose, left_eye, .* got head_top, upper_neck"):
         runner_config(load_recipe("rtmpose_t_low", FITTING), dots_set, tmp_path / "check", tmp_path)
 
 
