@@ -20,6 +20,8 @@ from torch import nn
 
 from annotator.students import crop, simcc
 from models import curves, record
+from models.dataset import PeopleSet
+from models.preprocess import Preprocessor
 
 
 def bare(runner: Runner) -> nn.Module:
@@ -42,10 +44,14 @@ class KeepHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Send them once."""
-        people, prepare = runner.train_dataloader.dataset, bare(runner).data_preprocessor
-        if prepare.device.type != "cpu" and people.crops is not None and people.crops.nbytes < room(prepare.device):
-            prepare.crops = torch.from_numpy(people.crops).to(prepare.device)
-            people.with_crops = False
+        keep(runner.train_dataloader.dataset, bare(runner).data_preprocessor)
+
+
+def keep(people: PeopleSet, prepare: Preprocessor) -> None:
+    """As `KeepHook`, where there is an accelerator and room."""
+    if prepare.device.type != "cpu" and people.crops is not None and people.crops.nbytes < room(prepare.device):
+        prepare.crops = torch.from_numpy(people.crops).to(prepare.device)
+        people.with_crops = False
 
 
 def room(device: torch.device) -> int:
