@@ -2,10 +2,10 @@
 
     python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--steps 4]
 
-Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns, best round each. Ours has its crops
-in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's photographs, with its own
-number of workers or with none, whichever is faster. What of its pipeline is not installed is left out and named. Prints
-JSON.
+Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns, best round each. Ours has its
+crops in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's photographs, with its
+own number of workers or with none, whichever is faster. What of its pipeline is not installed is left out and named.
+Prints JSON.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ class Augmentation:
         half_body: probability that the crop closes in on the upper or the lower half.
         colour: strength of brightness, contrast and channel gains.
         blank: probability of a blanked square of up to .4 of the width.
+        paste: probability that such a square shows a part of another person's crop.
+        blend: probability that another person's crop is laid over the whole.
     """
 
     flip: float = 0.5
@@ -35,6 +37,8 @@ class Augmentation:
     half_body: float = 0.2
     colour: float = 0.25
     blank: float = 0.4
+    paste: float = 0.0
+    blend: float = 0.0
 
 
 NONE = Augmentation(0, (1, 1), 0, 0, 0, 0, 0, 0)
@@ -135,15 +139,39 @@ def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) 
 
 
 def recolour(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, channel gains, and one blanked square, in place, of pixels (B, 3, H, W) in 0..255."""
-    n, _, height, width = pixels.shape
+    """Brightness, contrast, channel gains, and one square that hides something, of pixels (B, 3, H, W) in 0..255."""
+    n = len(pixels)
     if how.colour:
         gain = 1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1))
         tint = 1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3
         lift = rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1))
         pixels.mul_(sent(gain * tint, pixels.device)).add_(sent(lift, pixels.device)).clamp_(0, 255)
+    return _blanked(pixels, how, rng)
+
+
+def _blanked(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:
+    """One square of a person's crop that shows one grey, or what another's crop shows there."""
+    n, _, height, width = pixels.shape
+    box, grey, pasted = np.zeros((4, n, 1)), np.zeros(n), np.zeros(n, bool)
     for i in np.flatnonzero(rng.random(n) < how.blank):
         side = int(rng.uniform(0.1, 0.4) * width)
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)
-        pixels[i, :, top : top + side, left : left + side] = float(rng.uniform(0, 255))
-    return pixels
+        box[:, i, 0], grey[i] = (top, top + side, left, left + side), rng.uniform(0, 255)
+        pasted[i] = how.paste and rng.random() < how.paste
+    if not box.any():
+        return pixels
+    top, bottom, left, right = box
+    y, x = np.arange(height), np.arange(width)
+    rows, columns = ((y >= top) & (y < bottom))[:, None, :, None], ((x >= left) & (x < right))[:, None, None]
+    inside = sent(rows, pixels.device) & sent(columns, pixels.device)
+    fill = sent(grey[:, None, None, None], pixels.device)
+    if pasted.any():
+        fill = torch.where(sent(pasted[:, None, None, None], pixels.device), pixels.roll(1, 0), fill)
+    return torch.where(inside, fill, pixels)
+
+
+def blended(pixels: Tensor, first: int, how: Augmentation, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pixels (N, 3, H, W) with others' laid over some of the first ones, and who is still alone, (N,)."""
+    over = (rng.random(len(pixels)) < how.blend) & (np.arange(len(pixels)) < first)
+    share = sent(np.where(over, rng.uniform(0.3, 0.7, len(pixels)), 0.0)[:, None, None, None], pixels.device)
+    return torch.lerp(pixels, pixels.roll(1, 0), share), sent(~over, pixels.device)

@@ -78,3 +78,10 @@ def distillation_loss(per_keypoint: Tensor, weight: Tensor) -> Tensor:
 def total_loss(labels: Tensor, teachers: dict[str, Tensor], alpha: float, beta: dict[str, float]) -> Tensor:
     """Eq. 8: alpha * L_CK + (1 - alpha) * sum_j beta_j * L_D(j)."""
     return alpha * labels + (1 - alpha) * sum(beta[name] * loss for name, loss in teachers.items())
+
+
+def map_distance(drawn: Tensor, seen: Tensor) -> Tensor:
+    """Squared distance of maps (N, M, h, w) from what teachers saw, summed over a map's cells: its mean over maps."""
+    if drawn.shape[-2:] != seen.shape[-2:]:
+        drawn = F.interpolate(drawn, seen.shape[-2:], mode="bilinear", align_corners=False)
+    return (drawn - seen).square().sum(dim=(2, 3)).mean()

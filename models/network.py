@@ -89,6 +89,8 @@ class UnionPose(BaseModel):
         form: `simcc` (KL, RTMPose's own) or `squared` (eq. 6 as written) for the labels.
         locate: weight of the map's own divergence beside that of the answer; 0 for RTMPose's head alone, without a map.
         prompt: whether it takes known keypoints beside the picture, which needs the map.
+        watched: how many maps teachers draw of each crop, which it learns to draw beside its own; needs the map.
+        dense: weight of their distance.
         frozen: stages of an EfficientNet-Lite that are not trained.
         amp: whether the backbone trains in bf16; all that follows stays in 32 bits.
         data_preprocessor: config of `Preprocessor`.
@@ -100,7 +102,7 @@ class UnionPose(BaseModel):
     def __init__(
         self, size: str, size_hw: tuple[int, int], keypoints: int, beta: dict[str, float], alpha: float = losses.ALPHA,
         split: float = 2.0, form: str = "simcc", locate: float = 0.0, prompt: bool = False, frozen: int = 0,
-        amp: bool = False, data_preprocessor: dict[str, Any] | None = None,
+        amp: bool = False, watched: int = 0, dense: float = 0.0, data_preprocessor: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor=data_preprocessor)
         if form not in FORMS:
@@ -115,6 +117,10 @@ class UnionPose(BaseModel):
         self.head = Head(channels[-1], keypoints, size_wh, split)
         self.locator = locator.Locator(channels, keypoints) if locate or prompt else None
         self.prompts = Prompts(keypoints, size_wh, split, locator.CELL) if prompt else None
+        if watched and self.locator is None:
+            raise InputError(expected("a student with a map (locate > 0)", "one without", "watch"))
+        self.dense = dense
+        self.drawn = locator.Drawn(watched) if watched else None
 
     def forward(
         self, inputs: Tensor, prompt_xy: Tensor | None = None, prompt_given: Tensor | None = None,
@@ -137,14 +143,19 @@ class UnionPose(BaseModel):
 
     def look(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """What the picture alone says: raw axes (N, K, bins), and the map (N, K, H / CELL, W / CELL) within them."""
+        axes, around = self._read(inputs)
+        if self.locator is None:
+            return axes, None
+        maps = self.locator.maps(around)
+        return locator.fused(axes, maps), maps
+
+    def _read(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """The head's raw axes, and what maps are drawn from."""
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp and self.training):
             features = self.backbone(inputs)
         features = tuple(feature.float() for feature in features)
         axes = self.head.axes(self.head.tokens(features[-1]))
-        if self.locator is None:
-            return axes, None
-        maps = self.locator(*features)
-        return locator.fused(axes, maps), maps
+        return axes, None if self.locator is None else self.locator.around(*features)
 
     def losses(self, inputs: Tensor, wanted: dict[str, Any]) -> dict[str, Tensor]:
         """`loss` is eq. 8 and is what is minimised; the others are its parts, for the progress line.
@@ -153,7 +164,13 @@ class UnionPose(BaseModel):
             inputs: normalised pixels (N, 3, H, W).
             wanted: targets of the labels and of each teacher.
         """
-        return self.compare(*self.look(inputs), wanted)
+        if self.drawn is None:
+            return self.compare(*self.look(inputs), wanted)
+        axes, around = self._read(inputs)
+        maps = self.locator.maps(around)
+        parts = self.compare(locator.fused(axes, maps), maps, wanted)
+        far = losses.map_distance(self.drawn(around[: len(wanted["maps"])]), wanted["maps"])
+        return parts | {"loss": parts["loss"] + self.dense * far, "seen": far.detach()}
 
     def compare(
         self, predicted: tuple[Tensor, Tensor], maps: Tensor | None, wanted: dict[str, Any]

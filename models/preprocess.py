@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from models import augment, targets
+from models import augment, dense, targets
 
 # Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -30,11 +31,14 @@ class Preprocessor(BaseDataPreprocessor):
         augmentation: fields of `augment.Augmentation`.
         seed: with step and process it fixes every random choice, so that a resumed run goes on as an unbroken one.
         known: whether batches for training also say where each keypoint is known to be.
+        watch: teachers that look at augmented crops.
+        watch_share: of how many of a batch, its first ones; only they are blended.
     """
 
     def __init__(
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
-        augmentation: dict[str, Any] | None = None, seed: int = 0, known: bool = False,
+        augmentation: dict[str, Any] | None = None, seed: int = 0, known: bool = False, watch: Sequence[str] = (),
+        watch_share: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.info, self.size_hw, self.split, self.seed, self.known = info, tuple(size_hw), split, seed, known
@@ -44,6 +48,8 @@ class Preprocessor(BaseDataPreprocessor):
         trust = [np.broadcast_to(teacher.get("trust", 1.0), len(info["keypoints"])) for teacher in info["teachers"]]
         self.trust = torch.tensor(np.array(trust), dtype=torch.float32).view(len(trust), len(info["keypoints"]))
         self.step, self.crops = 0, torch.empty(0)
+        self.watch, self.watch_share = tuple(watch), watch_share
+        self.watchers: dense.Watchers | None = None
         self.register_buffer("flip", torch.tensor(info["flip"]), persistent=False)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
@@ -67,8 +73,13 @@ class Preprocessor(BaseDataPreprocessor):
         affine, mirrored = augment.affines(points, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
         data = {name: augment.sent(column, self.device) for name, column in data.items()}
         pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
+        alone = seen = None
         if training:
             pixels = augment.recolour(pixels, how, rng)
+            watched = int(len(pixels) * self.watch_share) if self.watch else 0
+            if how.blend and watched and not self.known:
+                pixels, alone = augment.blended(pixels, watched, how, rng)
+            seen = self._watched(pixels[:watched])
         whole = _compose(augment.sent(affine, pixels.device), data["affine"])
         swap = augment.sent(mirrored, pixels.device)
         batch = {"inputs": pixels.sub_(self.mean).div_(self.std), "affine": whole, "row": data["row"]}
@@ -77,7 +88,18 @@ class Preprocessor(BaseDataPreprocessor):
         if self.known:
             known = self._mirror(targets.transform(whole, data["known"]), swap)
             batch["known"] = torch.where(targets.inside(known, self.size_hw[::-1])[..., None], known, torch.nan)
-        return batch | {"targets": self._targets(data, whole, swap)}
+        if alone is not None:
+            # Of two people in one crop no label and no word kept of either is true; maps alone speak.
+            data |= {name: data[name] * alone.view(-1, *[1] * (data[name].ndim - 1)) for name in ("v", "trusted")}
+        return batch | {"targets": self._targets(data, whole, swap) | ({} if seen is None else {"maps": seen})}
+
+    def _watched(self, pixels: Tensor) -> Tensor | None:
+        """What teachers see in these pixels, if any look."""
+        if not len(pixels):
+            return None
+        if self.watchers is None:
+            self.watchers = dense.Watchers(self.watch, pixels.device)
+        return self.watchers(pixels)
 
     def _targets(self, data: dict[str, Tensor], affine: Tensor, swap: Tensor) -> dict[str, Any]:
         size_wh = self.size_hw[::-1]

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from annotator.errors import InputError, expected
-from models import dataset, losses
+from models import dataset, dense, losses
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -101,7 +101,8 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             "logger": {"type": "LoggerHook", "interval": 10**9},
         },
         "randomness": {"seed": recipe["seed"]},
-        "env_cfg": {"cudnn_benchmark": True},
+        # cuDNN's search for the fastest convolutions takes most of a minute and found none that were faster.
+        "env_cfg": {"cudnn_benchmark": False},
         "default_scope": "mmengine",
         "log_level": "WARNING",
         **_checking(recipe, info, check),
@@ -124,13 +125,14 @@ def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """The network with its preprocessor."""
     preprocessor = {
         "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
-        "augmentation": recipe["augmentation"], "seed": recipe["seed"],
+        "augmentation": recipe["augmentation"], "seed": recipe["seed"], "watch": recipe["watch"],
+        "watch_share": recipe["watch_share"],
     }  # fmt: skip
     return {
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
         "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
         "locate": recipe["locate"], "frozen": recipe["frozen"],
-        "amp": _amp(recipe["amp"]),
+        "amp": _amp(recipe["amp"]), "watched": dense.maps(recipe["watch"]), "dense": recipe["dense"],
         "data_preprocessor": preprocessor,
     }  # fmt: skip
 

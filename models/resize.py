@@ -20,7 +20,7 @@ from models.dataset import same_keypoints
 from models.preprocess import STD
 
 STRIDE = 32
-MAP, PROMPTED = "locator.", "prompts."
+MAP, PROMPTED, DRAWN = "locator.", "prompts.", "drawn."
 CELLS, AXES = "head.mlp.1.weight", ("head.cls_x.weight", "head.cls_y.weight")
 
 
@@ -80,9 +80,9 @@ def starting_point(
     saved = torch.load(weights, map_location="cpu", weights_only=True)
     same_keypoints(keypoints, saved["keypoints"], str(weights))
     state = resize_head(saved["state_dict"], tuple(saved["size_hw"]), tuple(size_hw), own)
-    # A map starts anew where there is none; prompts are learnt at the end (`tell.py`).
-    state = {k: v for k, v in state.items() if not k.startswith(PROMPTED)}
-    state = {k: v for k, v in own.items() if k.startswith(MAP)} | state
+    # A map starts anew where there is none, what draws teachers' maps always; prompts are learnt last (`tell.py`).
+    state = {k: v for k, v in state.items() if not k.startswith((PROMPTED, DRAWN))}
+    state = {k: v for k, v in own.items() if k.startswith((MAP, DRAWN))} | state
     if apart := other_shapes(state, own):
         raise InputError(expected("weights of the recipe's network", f"another {apart[0]}", str(weights)))
     with atomic_path(out) as temporary:

@@ -34,7 +34,7 @@ from annotator.files import atomic_path, file_sha256, write_text
 from models import hooks, record
 from models.dataset import read_info
 from models.recipe import load_recipe, runner_config, with_weights
-from models.resize import imagenet, starting_point
+from models.resize import DRAWN, imagenet, starting_point
 
 WEIGHTS = "weights.pth"
 
@@ -51,11 +51,10 @@ def _epoch(checkpoint: Path | None) -> int:
 
 
 def averaged(runner: Runner) -> dict[str, torch.Tensor]:
-    """The exponential moving average of the weights, or the weights themselves."""
-    for hook in runner.hooks:
-        if hasattr(hook, "ema_model"):
-            return {k: v.cpu() for k, v in hook.ema_model.module.state_dict().items()}
-    return {k: v.cpu() for k, v in hooks.bare(runner).state_dict().items()}
+    """The exponential moving average of the weights, or the weights themselves; what draws teachers' maps is done."""
+    averages = [hook.ema_model.module for hook in runner.hooks if hasattr(hook, "ema_model")]
+    network = averages[0] if averages else hooks.bare(runner)
+    return {k: v.cpu() for k, v in network.state_dict().items() if not k.startswith(DRAWN)}
 
 
 def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, init: Path | None) -> dict[str, Any]:

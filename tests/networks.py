@@ -13,7 +13,9 @@ from annotator.skeletons import COCO_17, UNION_21
 
 Fields = dict[str, Any]
 SIZE = (64, 48)  # height, width of all their crops
-TYPES = {"last": np.int64, "second": np.int64}  # weights that are not 32-bit floats
+TYPES = dict.fromkeys(
+    ("last", "second", "groups", "flat", "halves", "size"), np.int64
+)  # weights that are not 32-bit floats
 # A stick figure of 21 keypoints, in crop pixels from the crop's middle: faces us, so its left is on our right.
 OFFSETS = np.array([
     [0, -22], [1, -23], [-1, -23], [2, -22], [-2, -22], [6, -14], [-6, -14], [8, -6], [-8, -6], [9, 1], [-9, 1],

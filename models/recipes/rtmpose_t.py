@@ -18,6 +18,10 @@ beta = None
 form = "simcc"
 # Weight of the map's own loss; 0: RTMPose's head alone, as in the paper.
 locate = 1.0
+# Teachers whose maps of a part of each batch, as augmented, it learns to draw (`models.dense`), and the weight.
+watch = ()
+watch_share = 1.0
+dense = 0.1
 # Stages of a lite backbone that are not trained.
 frozen = 0
 # Start the backbone from ImageNet's weights (lite only), where no other weights are given.

@@ -137,3 +137,23 @@ def test_colours_stay_in_range_and_blanks_are_squares_of_one_value():
         square = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert square.shape[1] == square.shape[2] and 5 <= square.shape[1] <= 20
         assert (square == square[0, 0, 0]).all()
+
+
+def test_a_pasted_square_shows_what_another_s_crop_shows_there():
+    rng = np.random.default_rng(0)
+    pixels = torch.rand(20, 3, 60, 50) * 255
+    pasted = augment.recolour(pixels.clone(), Augmentation(colour=0, blank=1, paste=1), rng)
+    for i in range(20):
+        changed = (pasted[i] != pixels[i]).all(dim=0)
+        assert 25 <= changed.sum() <= 400 and torch.equal(pasted[i][:, changed], pixels[i - 1][:, changed])
+
+
+def test_who_is_blended_shows_two_people_and_is_not_alone():
+    rng = np.random.default_rng(0)
+    pixels = torch.rand(20, 3, 6, 5) * 255
+    mixed, alone = augment.blended(pixels, 12, Augmentation(blend=0.5), rng)
+    assert alone[12:].all() and 0 < (~alone).sum() < 12
+    assert torch.equal(mixed[alone], pixels[alone])
+    for i in torch.nonzero(~alone).flatten():
+        share = (mixed[i] - pixels[i]) / (pixels[i - 1] - pixels[i])
+        assert 0.3 <= share.median() <= 0.7 and torch.allclose(share, share.median(), atol=1e-2)
