@@ -28,8 +28,9 @@ from models.network import SIZES, UnionPose
 from models.preprocess import MEAN, STD
 from models.resize import MAP, PROMPTED, other_shapes
 
-# Logits of half-precision weights move by about 2e-2, far below what moves a peak; full precision must agree closely.
-TOLERANCE = {False: 1e-3, True: 0.1}
+# Logits of half-precision weights move by about 3e-2, and where known keypoints speak of noise by .15, which moves a
+# fiftieth of an answer's mass at most; full precision must agree closely.
+TOLERANCE = {False: 1e-3, True: 0.2}
 # Names of the inputs that take known keypoints.
 PROMPTS = ("prompt_xy", "prompt_given")
 
