@@ -74,7 +74,9 @@ def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any
 def theirs(name: str, annotations: Path, images: Path, batch: int, steps: int, workers: int) -> tuple[Side, list[str]]:
     """MMPose's training on as many people of the file as the steps take, and what of its pipeline is left out.
 
-    Its own loss over COCO's 17 keypoints. For `lite0` EfficientNet-Lite0 is the backbone, with the same stages frozen.
+    Its own loss over COCO's 17 keypoints. For `lite0` and `lite2` that EfficientNet-Lite is the backbone, with the
+    same stages frozen. Ours trains its backbone in bf16 where that is faster (`recipe.amp`); MMPose's configuration
+    does not.
     """
     shipped = export_mmpose.find_config(THEIRS)
     config = Config.fromfile(str(shipped))

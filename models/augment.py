@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from annotator.errors import InputError, expected
 from models import targets
 
 
@@ -39,6 +41,19 @@ class Augmentation:
     blank: float = 0.4
     paste: float = 0.0
     blend: float = 0.0
+
+
+SHARES = ("flip", "rotate_share", "half_body", "blank", "paste", "blend")  # what of it are probabilities
+
+
+def check(how: dict[str, Any]) -> None:
+    """Raises InputError where a recipe's augmentation is none: another name, or a probability beyond 0 to 1."""
+    known = [field.name for field in fields(Augmentation)]
+    if unknown := sorted(set(how) - set(known)):
+        raise InputError(expected(f"one of {', '.join(known)}", ", ".join(unknown), "augmentation"))
+    for name in sorted(set(SHARES) & set(how)):
+        if not isinstance(how[name], int | float) or not 0 <= how[name] <= 1:
+            raise InputError(expected("a probability", repr(how[name]), f"augmentation {name}"))
 
 
 NONE = Augmentation(0, (1, 1), 0, 0, 0, 0, 0, 0)
@@ -157,7 +172,7 @@ def _blanked(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Ten
         side = int(rng.uniform(0.1, 0.4) * width)
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)
         box[:, i, 0], grey[i] = (top, top + side, left, left + side), rng.uniform(0, 255)
-        pasted[i] = how.paste and rng.random() < how.paste
+        pasted[i] = how.paste and n > 1 and rng.random() < how.paste
     if not box.any():
         return pixels
     top, bottom, left, right = box

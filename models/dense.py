@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Eye:
-    """One teacher's network on a device, and how it takes pixels."""
+    """One teacher's network on a device, how it takes pixels, and the digest of its weights."""
 
     net: OnnxNet
     mean: Tensor
     std: Tensor
     size_hw: tuple[int, int]
+    sha256: str
 
 
 class Watchers:
@@ -42,21 +43,14 @@ class Watchers:
         device: where to look; on CUDA in half precision.
 
     Raises:
-        InputError: no teacher of that name, or one that draws no heatmaps.
-        MissingError: its weights are not where ANNOTATOR_TEACHERS says.
+        InputError: no teacher of that name, or one that draws no heatmaps or cannot be run in torch.
+        FormatError: weights that are not the card's.
+        MissingError: weights that are not where ANNOTATOR_TEACHERS says.
     """
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.type = torch.float16 if device.type == "cuda" else torch.float32
-        self.eyes = []
-        for entry in teachers(names):
-            if not entry.here:
-                wanted = f"{entry.card.file} (set ANNOTATOR_TEACHERS)"
-                raise MissingError(expected(wanted, "no such file", f"watch {entry.card.name}"))
-            net = OnnxNet(entry.weights).eval().to(device, self.type, memory_format=torch.channels_last)
-            how = entry.card.input
-            mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (how.mean, how.std))
-            self.eyes.append(Eye(net, mean, std, tuple(how.size_hw)))
+        self.eyes = [_opened(entry, device, self.type) for entry in teachers(names)]
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -75,6 +69,11 @@ def maps(names: Sequence[str]) -> int:
     return sum(len(entry.card.keypoints) for entry in teachers(names))
 
 
+def digests(names: Sequence[str]) -> dict[str, str]:
+    """The sha256 of these teachers' weights; raises as `Watchers`, so that no run begins that cannot go on."""
+    return dict(zip(names, (eye.sha256 for eye in Watchers(names, torch.device("cpu")).eyes), strict=True))
+
+
 def teachers(names: Sequence[str]) -> list[Known]:
     """Those of the known networks; raises InputError as `Watchers`."""
     if not names:
@@ -83,7 +82,27 @@ def teachers(names: Sequence[str]) -> list[Known]:
     from annotator.students import registry
 
     known = {entry.card.name: entry for entry in registry.known()}
-    drawing = {name for name, entry in known.items() if getattr(entry.card.output, "layout", "") == "NCHW"}
+    planes = {name: (getattr(one.card.output, "layout", ""), one.card.input.layout) for name, one in known.items()}
+    drawing = sorted(name for name, layouts in planes.items() if layouts == ("NCHW", "NCHW"))
     if unknown := [name for name in names if name not in drawing]:
-        raise InputError(expected(f"teachers with heatmaps, of {', '.join(sorted(drawing))}", unknown[0], "watch"))
+        raise InputError(expected(f"teachers with heatmaps, of {', '.join(drawing)}", unknown[0], "watch"))
     return [known[name] for name in names]
+
+
+def _opened(entry: Known, device: torch.device, kind: torch.dtype) -> Eye:
+    from annotator.students.card import check_weights
+
+    card, where = entry.card, f"watch {entry.card.name}"
+    if not entry.here:
+        raise MissingError(expected(f"{card.file} (set ANNOTATOR_TEACHERS)", "no such file", where))
+    sha256, size_hw = check_weights(card, entry.weights), tuple(card.input.size_hw)
+    net = OnnxNet(entry.weights, card.output.name).eval()
+    try:
+        shape = tuple(net(torch.zeros(2, 3, *size_hw)).shape)
+    except Exception as error:  # torch raises all kinds
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(expected("a network that torch can run", reason, where)) from error
+    if shape[:2] != (2, len(card.keypoints)):
+        raise InputError(expected(f"maps of {len(card.keypoints)} keypoints for 2 crops", shape, where))
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (card.input.mean, card.input.std))
+    return Eye(net.to(device, kind, memory_format=torch.channels_last), mean, std, size_hw, sha256)

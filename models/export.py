@@ -154,10 +154,12 @@ def describe(manifest: dict[str, Any]) -> str:
     teachers = ", ".join(f"{name} {beta}" for name, beta in recipe["beta"].items())
     fresh = "from ImageNet's weights" if recipe["imagenet"] else "from scratch"
     start = "continued from other weights" if manifest["init"] else fresh
+    names, share = " and ".join(recipe.get("watch", ())), recipe.get("watch_share", 1.0)
+    looked = f", {names} look at {share:.0%} of each batch" if names else ""
     told = f", then the prompts alone ({manifest['told']['passes']} looks at each person)" if "told" in manifest else ""
     head = "RTMPose head and map" if recipe["locate"] else "RTMPose head"
     return (
-        f"{head} on {backbone}, {size}, {start}, {recipe['epochs']} epochs, alpha {recipe['alpha']}, "
+        f"{head} on {backbone}, {size}, {start}, {recipe['epochs']} epochs{looked}, alpha {recipe['alpha']}, "
         f"beta {teachers}, seed {recipe['seed']}{told}, weights {manifest['weights_sha256'][:12]}"
     )
 

@@ -47,21 +47,18 @@ class Locator(nn.Module):
         self.mix = nn.ModuleList(Mix() for _ in channels[1:])
         self.out = nn.Conv2d(WIDTH, keypoints * 4, 1)
 
-    def around(self, *features: Tensor) -> Tensor:
-        """What all maps are drawn from, (N, WIDTH, H / 8, W / 8), from features from fine to coarse."""
+    def forward(self, *features: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps and what they are drawn from, from features from fine to coarse.
+
+        Returns:
+            (N, K, H / CELL, W / CELL) logs of shares up to a constant, and (N, WIDTH, H / 8, W / 8).
+        """
         x = self.lateral[-1](features[-1])
         for i in range(len(features) - 2, -1, -1):
             finer = self.lateral[i](features[i])
             x = self.mix[i](finer + functional.interpolate(x, size=finer.shape[-2:]))
-        return functional.silu(x)
-
-    def forward(self, *features: Tensor) -> Tensor:
-        """Maps (N, K, H / CELL, W / CELL), logs of shares up to a constant, from features from fine to coarse."""
-        return self.maps(self.around(*features))
-
-    def maps(self, around: Tensor) -> Tensor:
-        """As `forward`, of what `around` gave."""
-        return functional.pixel_shuffle(self.out(around), 2)
+        around = functional.silu(x)
+        return functional.pixel_shuffle(self.out(around), 2), around
 
 
 class Drawn(nn.Module):
@@ -95,6 +92,8 @@ def fused(axes: tuple[Tensor, Tensor], maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _finer(cells: Tensor, bins: int) -> Tensor:
     """Values of cells (N, K, C) at the bins within them, (N, K, bins): linear between cells, as they are at the edges.
+
+    There are as many bins in each cell.
 
     torch's own interpolation in one dimension takes an accelerator an eighth of a step.
     """

@@ -96,7 +96,7 @@ class UnionPose(BaseModel):
         data_preprocessor: config of `Preprocessor`.
 
     Raises:
-        InputError: another size or form, or more frozen stages than can be.
+        InputError: another size or form, more frozen stages than can be, or a split or teachers that a map cannot do.
     """
 
     def __init__(
@@ -117,6 +117,8 @@ class UnionPose(BaseModel):
         self.head = Head(channels[-1], keypoints, size_wh, split)
         self.locator = locator.Locator(channels, keypoints) if locate or prompt else None
         self.prompts = Prompts(keypoints, size_wh, split, locator.CELL) if prompt else None
+        if self.locator is not None and split * locator.CELL % 1:
+            raise InputError(expected(f"a whole number of bins in {locator.CELL} pixels", f"split {split}", "the map"))
         if watched and self.locator is None:
             raise InputError(expected("a student with a map (locate > 0)", "one without", "watch"))
         self.dense = dense
@@ -143,19 +145,19 @@ class UnionPose(BaseModel):
 
     def look(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """What the picture alone says: raw axes (N, K, bins), and the map (N, K, H / CELL, W / CELL) within them."""
-        axes, around = self._read(inputs)
-        if self.locator is None:
-            return axes, None
-        maps = self.locator.maps(around)
-        return locator.fused(axes, maps), maps
+        axes, maps, _ = self._look(inputs)
+        return axes, maps
 
-    def _read(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
-        """The head's raw axes, and what maps are drawn from."""
+    def _look(self, inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor | None, Tensor | None]:
+        """As `look`, and what maps are drawn from."""
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp and self.training):
             features = self.backbone(inputs)
         features = tuple(feature.float() for feature in features)
         axes = self.head.axes(self.head.tokens(features[-1]))
-        return axes, None if self.locator is None else self.locator.around(*features)
+        if self.locator is None:
+            return axes, None, None
+        maps, around = self.locator(*features)
+        return locator.fused(axes, maps), maps, around
 
     def losses(self, inputs: Tensor, wanted: dict[str, Any]) -> dict[str, Tensor]:
         """`loss` is eq. 8 and is what is minimised; the others are its parts, for the progress line.
@@ -164,11 +166,10 @@ class UnionPose(BaseModel):
             inputs: normalised pixels (N, 3, H, W).
             wanted: targets of the labels and of each teacher.
         """
-        if self.drawn is None:
-            return self.compare(*self.look(inputs), wanted)
-        axes, around = self._read(inputs)
-        maps = self.locator.maps(around)
-        parts = self.compare(locator.fused(axes, maps), maps, wanted)
+        predicted, maps, around = self._look(inputs)
+        parts = self.compare(predicted, maps, wanted)
+        if self.drawn is None or around is None:
+            return parts
         far = losses.map_distance(self.drawn(around[: len(wanted["maps"])]), wanted["maps"])
         return parts | {"loss": parts["loss"] + self.dense * far, "seen": far.detach()}
 

@@ -26,27 +26,30 @@ RESIZE: dict[tuple[bytes, bytes], dict[str, Any]] = {
 
 
 class OnnxNet(nn.Module):
-    """The network of a file: pixels (N, 3, H, W) -> its first output.
+    """The network of a file: pixels (N, 3, H, W) -> one of its outputs.
 
     Args:
         path: the file; its input's height and width are fixed.
+        output: which output, by name.
 
     Raises:
-        InputError: an operation that is not known here.
+        InputError: no such output, or an operation that is not known here.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: str) -> None:
         super().__init__()
         graph, values = _simplified(path)
         self.input = next(one.name for one in graph.input if one.name not in values)
-        self.output = graph.output[0].name
+        self.output = output
+        if output not in (there := [one.name for one in graph.output]):
+            raise InputError(expected(f"an output {output}", ", ".join(there), str(path)))
         self.steps = [(_operation(node, values, path), list(node.input), list(node.output)) for node in graph.node]
         for i, (name, value) in enumerate(sorted(values.items())):
             if np.issubdtype(value.dtype, np.floating):
                 self.register_buffer(f"weight_{i}", torch.from_numpy(value.copy()))
                 values[name] = f"weight_{i}"
         self.values = values
-        last = {name: i for i, (_, inside, _) in enumerate(self.steps) for name in inside}
+        last = {name: i for i, (_, inside, _) in enumerate(self.steps) for name in inside if name != output}
         self.spent = [[name for name, at in last.items() if at == i] for i in range(len(self.steps))]
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -99,12 +102,13 @@ def _operation(node: Any, values: dict[str, Any], path: Path) -> Operation:
         "Reshape": lambda x, shape: x.reshape(len(x), *shape[1:].tolist()),
         "Split": lambda x, sizes: x.split(sizes.tolist(), how.get("axis", 0)),
     }  # fmt: skip
-    if node.op_type == "Conv":
+    if node.op_type == "Conv" and how.get("auto_pad", b"NOTSET") == b"NOTSET":
         return _convolution(how)
     if node.op_type == "Resize":
         return _enlargement(how, [values.get(name) for name in node.input], path)
     if node.op_type not in simple:
-        raise InputError(expected(f"one of Conv, Resize, {', '.join(simple)}", node.op_type, str(path)))
+        wanted = f"one of Conv (with its own padding), Resize, {', '.join(simple)}"
+        raise InputError(expected(wanted, node.op_type, str(path)))
     return simple[node.op_type]
 
 
@@ -124,8 +128,10 @@ def _convolution(how: dict[str, Any]) -> Operation:
 def _enlargement(how: dict[str, Any], constants: list[np.ndarray | None], path: Path) -> Operation:
     """Nearest neighbours, or linear between corners; ONNX says how many times larger, or how large."""
     kind = how.get("mode", b"nearest"), how.get("coordinate_transformation_mode", b"half_pixel")
-    if kind not in RESIZE:
-        raise InputError(expected("a Resize of nearest or linear mode between corners", kind, str(path)))
+    near = how.get("nearest_mode", b"round_prefer_floor") if kind[0] == b"nearest" else b"floor"
+    if kind not in RESIZE or near != b"floor":
+        got = " ".join(word.decode() for word in (*kind, near))
+        raise InputError(expected("a Resize to the nearest pixel, floor, or linear between corners", got, str(path)))
     times, size = [*constants, None][2:4]
     size = None if size is None else size[2:].tolist()
     times = None if size is not None or times is None else times[2:].tolist()

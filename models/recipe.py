@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from annotator.errors import InputError, expected
-from models import dataset, dense, losses
+from models import augment, dataset, dense, losses
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -59,6 +59,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
 
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
+    augment.check(recipe["augmentation"])
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
     # Under torchrun the batch is the sum over processes.
@@ -66,6 +67,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     if recipe["batch"] % world:
         raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
     batches = -(-people // world) // (recipe["batch"] // world)
+    _check_watch(recipe, recipe["batch"] // world)
     if not batches:
         raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
     half = recipe["epochs"] // 2
@@ -101,7 +103,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             "logger": {"type": "LoggerHook", "interval": 10**9},
         },
         "randomness": {"seed": recipe["seed"]},
-        # cuDNN's search for the fastest convolutions takes most of a minute and found none that were faster.
+        # cuDNN's search for the fastest convolutions can take most of a minute; no faster steps were seen after it.
         "env_cfg": {"cudnn_benchmark": False},
         "default_scope": "mmengine",
         "log_level": "WARNING",
@@ -151,6 +153,22 @@ def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
     if there != set(beta):
         taught, weighed = (", ".join(sorted(names)) or "none" for names in (there, beta))
         raise InputError(expected(f"a weight for each teacher of the set ({taught})", weighed, "beta"))
+
+
+def _check_watch(recipe: dict[str, Any], batch: int) -> None:
+    """Whether teachers that look have something to look at, of each process's batch."""
+    names, share = recipe["watch"], recipe["watch_share"]
+    if isinstance(names, str):
+        raise InputError(expected("a list of teachers", repr(names), "watch"))
+    if recipe["augmentation"].get("blend") and not names:
+        raise InputError(expected("teachers that look at blended people (watch)", "none", "augmentation blend"))
+    if names and not (0 < share <= 1 and int(batch * share)):
+        raise InputError(expected(f"a share up to 1 of {batch} people, one at least", share, "watch_share"))
+    for entry in dense.teachers(names):
+        height, width = entry.card.input.size_hw
+        if height * recipe["size_hw"][1] != width * recipe["size_hw"][0]:
+            wanted, found = (f"{h} x {w}" for h, w in (recipe["size_hw"], (height, width)))
+            raise InputError(expected(f"a teacher whose crops have the shape of {wanted}", found, entry.card.name))
 
 
 def _amp(wanted: bool | None) -> bool:

@@ -31,7 +31,7 @@ from mmengine.runner import Runner
 
 from annotator.errors import InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, write_text
-from models import hooks, record
+from models import dense, hooks, record
 from models.dataset import read_info
 from models.recipe import load_recipe, runner_config, with_weights
 from models.resize import DRAWN, imagenet, starting_point
@@ -66,9 +66,12 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     began = time.time()
     recipe = with_weights(recipe, data)
     config = runner_config(recipe, data, check, out)
+    begun = {
+        "data_sha256": file_sha256(data / "arrays.npz"), "init": str(init.resolve()) if init else "",
+        "watch": dense.digests(recipe["watch"]),
+    }  # fmt: skip
     last = last_checkpoint(out)
     _same_recipe(out / "recipe.json", recipe, last)
-    begun = {"data_sha256": file_sha256(data / "arrays.npz"), "init": str(init.resolve()) if init else ""}
     if last:
         _same_start(out, begun)
         if manifest := _finished(out):
@@ -104,7 +107,7 @@ def _finish(runner: Runner, recipe: dict[str, Any], start: dict[str, Any], out: 
     shape |= {name: people.info[name] for name in ("skeleton", "keypoints", "definitions") if name in people.info}
     with atomic_path(out / WEIGHTS) as temporary:
         torch.save({"state_dict": averaged(runner), **shape}, temporary)
-    begun = {name: start[name] for name in ("data_sha256", "init", "git", "python", "torch", "processes")}
+    begun = {name: start[name] for name in ("data_sha256", "init", "watch", "git", "python", "torch", "processes")}
     # Of these weights: a run that was resumed without a set to check on holds checks of earlier ones.
     check = record.last_check(out / record.METRICS, recipe["epochs"])
     manifest = {
@@ -137,12 +140,13 @@ def _finished(out: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def _same_start(out: Path, begun: dict[str, str]) -> None:
-    """A run goes on with the data and the weights that it began with: it would not end where an unbroken one does."""
+def _same_start(out: Path, begun: dict[str, Any]) -> None:
+    """A run goes on with the data, weights and teachers that it began with, to end where an unbroken one does."""
     for before in [row for row in record.rows(out / record.STARTS) if not row["epoch"]][-1:]:
         for name, now in begun.items():
-            if before[name] != now:
-                wanted = f"{name} {before[name] or 'none'}, as the run that is there"
+            # Runs from before teachers could look do not name them.
+            if (then := before.get(name, {})) != now:
+                wanted = f"{name} {then or 'none'}, as the run that is there"
                 raise InputError(expected(wanted, now or "none", str(out)))
 
 
@@ -152,7 +156,8 @@ def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:
     if not (last and path.is_file()):
         write_text(path, json.dumps(now, indent=1))
         return
-    before = json.loads(path.read_text())
+    # A value that recipes had not yet was what all of them inherit.
+    before = json.loads(json.dumps(load_recipe("rtmpose_t"))) | json.loads(path.read_text())
     for name in sorted(before):
         if before[name] != now.get(name):
             raise InputError(expected(f"{name} {before[name]}, as the run that is there", now.get(name), str(path)))

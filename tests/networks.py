@@ -13,9 +13,7 @@ from annotator.skeletons import COCO_17, UNION_21
 
 Fields = dict[str, Any]
 SIZE = (64, 48)  # height, width of all their crops
-TYPES = dict.fromkeys(
-    ("last", "second", "groups", "flat", "halves", "size"), np.int64
-)  # weights that are not 32-bit floats
+INTEGERS = {"last", "second", "groups", "flat", "halves", "size"}  # weights that are not 32-bit floats
 # A stick figure of 21 keypoints, in crop pixels from the crop's middle: faces us, so its left is on our right.
 OFFSETS = np.array([
     [0, -22], [1, -23], [-1, -23], [2, -22], [-2, -22], [6, -14], [-6, -14], [8, -6], [-8, -6], [9, 1], [-9, 1],
@@ -41,7 +39,7 @@ def save(
         ],
         [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         [
-            onnx.numpy_helper.from_array(value.astype(TYPES.get(name, np.float32)), name)
+            onnx.numpy_helper.from_array(value.astype(np.int64 if name in INTEGERS else np.float32), name)
             for name, value in weights.items()
         ],
     )

@@ -1,4 +1,4 @@
-"""`small` trained on, with teachers that look at every augmented crop; `union21-s` as it ships.
+"""union21-s: `small` trained on, with teachers that look at half of the augmented crops.
 
 python -m models.train --recipe longer --init RUN_OF_SMALL/weights.pth --data SET --check CHECKSET --out RUN
 

@@ -1,9 +1,9 @@
-"""union21-s: an EfficientNet-Lite2 that knows ImageNet under RTMPose's head and a map, 256 x 192.
+"""What union21-s goes on from: an EfficientNet-Lite2 that knows ImageNet under RTMPose's head and a map, 256 x 192.
 
 python -m models.train --recipe small --data SET --check CHECKSET --out RUN
 
-For an accelerator; `models.tell` gives it prompts. The shipped weights are the average after 69 of the 76 epochs, where
-ten minutes of an H200 ended. `evening` is for a processor.
+For an accelerator. The weights that `longer` began with are the average after 69 of the 76 epochs, where ten minutes of
+an H200 ended. `models.tell` gives it prompts. `evening` is for a processor.
 """
 
 _base_ = "rtmpose_t"

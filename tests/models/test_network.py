@@ -10,6 +10,7 @@ pytest.importorskip("mmcv", reason="needs the train extra")
 
 from annotator.errors import InputError
 from models.dataset import PeopleSet
+from models.locator import fused
 from models.network import UnionPose
 from models.preprocess import Preprocessor
 
@@ -134,6 +135,22 @@ def test_the_loss_sees_the_answer_and_the_map_by_itself(batch):
     only = student(locate=0.0, prompt=True).train()
     only(batch["inputs"], mode="loss", targets=batch["targets"])["loss"].backward()
     assert all(bool((p.grad != 0).any()) for p in only.locator.parameters())
+
+
+def test_between_cells_bins_are_as_torch_interpolates_them():
+    cells = torch.randn(3, 5, 12, generator=torch.Generator().manual_seed(0))
+    for bins in (12, 96, 192):
+        wanted = torch.nn.functional.interpolate(cells, bins, mode="linear", align_corners=False)
+        axes = (torch.zeros(3, 5, bins), torch.zeros(3, 5, bins))
+        # Maps whose marginals are these cells, on both axes, up to a constant.
+        maps = cells[..., None, :] + torch.full((12, 1), -1e4).index_fill(0, torch.tensor([0]), 0.0)
+        found = fused(axes, maps)[0]
+        assert torch.allclose(found - found[..., :1], wanted - wanted[..., :1], atol=1e-4)
+
+
+def test_a_map_needs_whole_bins_in_its_cells():
+    with pytest.raises(InputError, match=r"the map: expected a whole number of bins in 4 pixels, got split 1\.9"):
+        student(split=1.9, locate=1.0)
 
 
 def test_an_unknown_size_is_refused():
