@@ -52,29 +52,23 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
 
     Raises:
         InputError: teachers without a weight or weights without a teacher, fewer people than a batch, a batch that
-            processes cannot share, or a check of other keypoints.
+            processes cannot share, teachers that cannot look, an augmentation that is none, or a check of other keypoints.
     """
     # What the configuration names registers itself.
     from models import hooks, network, preprocess, steps  # noqa: F401
 
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
+    _check_watch(recipe)
     augment.check(recipe["augmentation"])
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
-    # Under torchrun the batch is the sum over processes.
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if recipe["batch"] % world:
-        raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
-    batches = -(-people // world) // (recipe["batch"] // world)
-    _check_watch(recipe, recipe["batch"] // world)
-    if not batches:
-        raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
+    share, batches = _shared(recipe, people, data)
     half = recipe["epochs"] // 2
     return Config({
         "model": _model(recipe, info),
         "work_dir": str(out),
-        "train_dataloader": _loader(data, recipe["batch"] // world, shuffle=True, drop_last=True, **which),
+        "train_dataloader": _loader(data, share, shuffle=True, drop_last=True, **which),
         "launcher": "pytorch" if "LOCAL_RANK" in os.environ else "none",
         "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
         "optim_wrapper": {
@@ -155,15 +149,27 @@ def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
         raise InputError(expected(f"a weight for each teacher of the set ({taught})", weighed, "beta"))
 
 
-def _check_watch(recipe: dict[str, Any], batch: int) -> None:
-    """Whether teachers that look have something to look at, of each process's batch."""
-    names, share = recipe["watch"], recipe["watch_share"]
+def _shared(recipe: dict[str, Any], people: int, data: Path) -> tuple[int, int]:
+    """A process's part of a batch, which under torchrun is the sum over processes, and steps an epoch."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if recipe["batch"] % world:
+        raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
+    batch, looked_at = recipe["batch"] // world, recipe["watch_share"]
+    if recipe["watch"] and not (0 < looked_at <= 1 and int(batch * looked_at)):
+        raise InputError(expected(f"a share up to 1 of {batch} people, one at least", looked_at, "watch_share"))
+    batches = -(-people // world) // batch
+    if not batches:
+        raise InputError(expected(f"at least a batch of {recipe['batch']} people", people, str(data)))
+    return batch, batches
+
+
+def _check_watch(recipe: dict[str, Any]) -> None:
+    """Whether teachers that look can, and are there where only they speak."""
+    names = recipe["watch"]
     if isinstance(names, str):
         raise InputError(expected("a list of teachers", repr(names), "watch"))
     if recipe["augmentation"].get("blend") and not names:
         raise InputError(expected("teachers that look at blended people (watch)", "none", "augmentation blend"))
-    if names and not (0 < share <= 1 and int(batch * share)):
-        raise InputError(expected(f"a share up to 1 of {batch} people, one at least", share, "watch_share"))
     for entry in dense.teachers(names):
         height, width = entry.card.input.size_hw
         if height * recipe["size_hw"][1] != width * recipe["size_hw"][0]:

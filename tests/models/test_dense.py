@@ -189,5 +189,5 @@ def test_what_draws_is_gone_from_the_weights_and_a_run_goes_on_with_it(dots_set,
     digest = file_sha256(seeing / "red.onnx")
     assert json.loads((cut / "manifest.json").read_text())["watch"] == {"red": digest}
     networks.bright_heatmap(seeing / "red.onnx", tap=1)
-    with pytest.raises(AnnotatorError, match=rf"cut: expected watch {{'red': '{digest}'}}, as the run that is there, got"):
+    with pytest.raises(AnnotatorError, match=rf"cut: expected watch {{'red': '{digest}'}}, as the run that is there"):
         list(training.run([*command, "--out", str(cut)]))
