@@ -52,7 +52,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
 
     Raises:
         InputError: teachers without a weight or weights without a teacher, fewer people than a batch, a batch that
-            processes cannot share, teachers that cannot look, an augmentation that is none, or a check of other keypoints.
+            processes cannot share, teachers that cannot look, an augmentation that is none, a check of other keypoints.
     """
     # What the configuration names registers itself.
     from models import hooks, network, preprocess, steps  # noqa: F401
