@@ -81,9 +81,9 @@ def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, 
     formats.write(tmp_path / "coco.json", Dataset("coco", tmp_path / "coco.json", images, people), "coco")
     command = ["--set", str(dots_set), "--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path / "coco"),
                "--batch", "4", "--steps", "1", "--repeat", "1", "--workers", "0", "--no-compiled"]  # fmt: skip
-    training_speed.main([*command, "--networks", "lite0", "tiny"])
+    training_speed.main([*command, "--networks", *training_speed.RECIPES])
     said = json.loads(capsys.readouterr().out)
-    for name in ("lite0", "tiny"):
+    for name in ("lite0", "lite2", "tiny"):
         ours, theirs = said[name]["ours"], said[name]["mmpose, 0 workers"]
         assert min(*ours.values(), *theirs.values()) > 0
         ratio = ours["step_images_per_s"] / theirs["step_images_per_s"]
