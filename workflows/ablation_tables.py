@@ -22,7 +22,8 @@ from models import record
 from workflows.measuring import Bench, Resampled, Student, arguments, bench, named, of_grid
 from workflows.paper_tables import NOT_RUN, both, cell, gained, head, printed, row
 
-TEACHERS = {"none": "labels_only-0", "COCO's": "coco_teacher-0", "MPII's": "mpii_teacher-0", "both": "unified-0"}
+TEACHERS = {"none": "labels_only-0", "COCO's": "coco_teacher-0", "MPII's": "mpii_teacher-0", "both": "unified-0",
+            "both, and they look": "watched-0"}  # fmt: skip
 ANSWERS = {"RTMPose's head alone": "head_alone-0", "head and map": "unified-0"}
 WITH_AND_WITHOUT_LSP = ("unified-0", "no_lsp-0")
 PEOPLE = {"x 1/4": "quarter-0", "x 1/2": "half-0", "x 1": "unified-0"}

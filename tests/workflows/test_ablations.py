@@ -47,6 +47,7 @@ def test_rows_see_the_people_that_their_names_say(real):
     assert seen == {
         "unified": 11503, "labels_only": 11503, "coco_teacher": 11503, "mpii_teacher": 11503, "coco_only": 5069,
         "mpii_only": 1509, "no_lsp": 6578, "quarter": 2876, "half": 5752, "head_alone": 11503,
+        "watched": 11503,
     }  # fmt: skip
 
 
@@ -58,7 +59,8 @@ def test_a_row_differs_from_the_unified_student_in_what_it_is_about_alone(real, 
     differing = {name for name, value in recipe(row).items() if value != recipe(GRID[0])[name]}
     about = {"labels_only": {"alpha", "beta"}, "coco_only": {"alpha", "beta", "datasets"}, "no_lsp": {"datasets"},
              "mpii_only": {"alpha", "beta", "datasets"}, "coco_teacher": {"beta"}, "mpii_teacher": {"beta"},
-             "quarter": {"subset"}, "half": {"subset"}, "head_alone": {"locate"}, "unified": set()}  # fmt: skip
+             "quarter": {"subset"}, "half": {"subset"}, "head_alone": {"locate"}, "unified": set(),
+             "watched": {"watch", "watch_share", "dense"}}  # fmt: skip
     assert differing - {"epochs", "seed"} == about[row.name]
 
 
