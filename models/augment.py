@@ -168,21 +168,24 @@ def _blanked(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Ten
     """One square of a person's crop that shows one grey, or what another's crop shows there."""
     n, _, height, width = pixels.shape
     box, grey, pasted = np.zeros((4, n, 1)), np.zeros(n), np.zeros(n, bool)
-    for i in np.flatnonzero(rng.random(n) < how.blank):
+    chosen = np.flatnonzero(rng.random(n) < how.blank)
+    for i in chosen:
         side = int(rng.uniform(0.1, 0.4) * width)
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)
         box[:, i, 0], grey[i] = (top, top + side, left, left + side), rng.uniform(0, 255)
         pasted[i] = how.paste and n > 1 and rng.random() < how.paste
-    if not box.any():
+    if not len(chosen):
         return pixels
-    top, bottom, left, right = box
+    top, bottom, left, right = box[:, chosen]
     y, x = np.arange(height), np.arange(width)
     rows, columns = ((y >= top) & (y < bottom))[:, None, :, None], ((x >= left) & (x < right))[:, None, None]
     inside = sent(rows, pixels.device) & sent(columns, pixels.device)
-    fill = sent(grey[:, None, None, None], pixels.device)
+    fill = sent(grey[chosen, None, None, None], pixels.device)
+    at, before = (sent(which, pixels.device) for which in (chosen, (chosen - 1) % n))
     if pasted.any():
-        fill = torch.where(sent(pasted[:, None, None, None], pixels.device), pixels.roll(1, 0), fill)
-    return torch.where(inside, fill, pixels)
+        fill = torch.where(sent(pasted[chosen, None, None, None], pixels.device), pixels[before], fill)
+    pixels[at] = torch.where(inside, fill, pixels[at])
+    return pixels
 
 
 def blended(pixels: Tensor, first: int, how: Augmentation, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -86,11 +86,11 @@ def fused(axes: tuple[Tensor, Tensor], maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     shares = maps.flatten(2).log_softmax(dim=-1).unflatten(2, maps.shape[2:])
     marginals = shares.logsumexp(dim=2), shares.logsumexp(dim=3)
-    across, down = (axis + _finer(marginal, axis.shape[-1]) for axis, marginal in zip(axes, marginals, strict=True))
+    across, down = (axis + finer(marginal, axis.shape[-1]) for axis, marginal in zip(axes, marginals, strict=True))
     return across, down
 
 
-def _finer(cells: Tensor, bins: int) -> Tensor:
+def finer(cells: Tensor, bins: int) -> Tensor:
     """Values of cells (N, K, C) at the bins within them, (N, K, bins): linear between cells, as they are at the edges.
 
     There are as many bins in each cell.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import targets
+from models import locator, targets
 
 WIDTH, PARTS = 384, 6  # of the prior's two layers; Gaussians a keypoint
 PICK_PX, SURE_PX = 4, 8  # windows of an axis: whose mass picks the place, and whose mass says how sure it is
@@ -157,8 +157,8 @@ class Prompts(nn.Module):
         for i, (axis, change) in enumerate(zip(axes, changes, strict=True)):
             at = torch.arange(axis.shape[-1], device=axis.device, dtype=axis.dtype) / self.split
             bell = -0.5 * ((at - xy[..., i : i + 1]) / targets.SIGMA_PX) ** 2
-            finer = axis + functional.interpolate(change, size=axis.shape[-1], mode="linear", align_corners=False)
-            told.append(torch.where(given[..., None] > 0, bell, finer))
+            moved = axis + locator.finer(change, axis.shape[-1])
+            told.append(torch.where(given[..., None] > 0, bell, moved))
         return told[0], told[1]
 
     def places(self, axes: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@
 SET and CHECKSET are what `workflows.training_set` writes. Every student is an EfficientNet-Lite0 that knows ImageNet,
 at 128 x 96, and takes as many steps of 32 people as two epochs of everybody have, to the nearest whole epoch of the
 people it may see. A finished one is not trained again, a killed one goes on. Each is exported to OUT/NAME-SEED/student;
-`workflows.paper_tables` and `workflows.ablation_tables` measure them.
+`workflows.paper_tables` and `workflows.ablation_tables` measure them. The last row, whose teachers look, needs their
+weights (ANNOTATOR_TEACHERS).
 """
 
 from __future__ import annotations

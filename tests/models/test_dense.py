@@ -171,7 +171,8 @@ def test_what_draws_is_gone_from_the_weights_and_a_run_goes_on_with_it(dots_set,
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     small = ["compiled=False", "batch=8", "size_hw=(128,96)", "epochs=3", "warm_up_steps=2", "beta={'dots':0.45}"]
-    command = ["--recipe", "rtmpose_t_low", "--data", str(dots_set), "--set", *small, "watch=('red',)", "dense=0.2"]
+    networks.write_card(networks.bright_heatmap(seeing / "own.onnx"), HEATMAP, role="teacher")
+    command = ["--recipe", "rtmpose_t_low", "--data", str(dots_set), "--set", *small, "watch=('own',)", "dense=0.2"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     lines = list(training.run([*command, "--out", str(whole)]))
     assert lines[-2]["seen"] < lines[0]["seen"]
@@ -181,13 +182,13 @@ def test_what_draws_is_gone_from_the_weights_and_a_run_goes_on_with_it(dots_set,
     cut.mkdir()
     for name in ("recipe.json", "starts.jsonl", "epoch_2.pth"):
         (cut / name).write_bytes((whole / name).read_bytes())
-    assert json.loads((cut / "recipe.json").read_text())["watch"] == ["red"]
+    assert json.loads((cut / "recipe.json").read_text())["watch"] == ["own"]
     list(training.run([*command, "--out", str(cut)]))
     again = torch.load(cut / "weights.pth", weights_only=True)["state_dict"]
     assert all(np.allclose(value, again[name], atol=1e-6) for name, value in state.items())
     # Teachers that are others by now are named, and the run stays as it is.
-    digest = file_sha256(seeing / "red.onnx")
-    assert json.loads((cut / "manifest.json").read_text())["watch"] == {"red": digest}
-    networks.bright_heatmap(seeing / "red.onnx", tap=1)
-    with pytest.raises(AnnotatorError, match=rf"cut: expected watch {{'red': '{digest}'}}, as the run that is there"):
+    digest = file_sha256(seeing / "own.onnx")
+    assert json.loads((cut / "manifest.json").read_text())["watch"] == {"own": digest}
+    networks.bright_heatmap(seeing / "own.onnx", tap=1)
+    with pytest.raises(AnnotatorError, match=rf"cut: expected watch {{'own': '{digest}'}}, as the run that is there"):
         list(training.run([*command, "--out", str(cut)]))
