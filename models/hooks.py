@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from annotator.students import crop, simcc
-from models import curves, record
+from models import curves, memory, record
 from models.dataset import PeopleSet
 from models.preprocess import Preprocessor
 
@@ -91,6 +91,8 @@ def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled
     if device == "cuda":
         # Products of what stays in 32 bits are rounded to TF32, as convolutions are anyway.
         torch.set_float32_matmul_precision("high")
+    else:
+        memory.keep_freed()
     if getattr(network.backbone, "frozen", 0) and device == "cpu":
         network.backbone.hasten(tuple(size_hw), path)
     elif compiled:

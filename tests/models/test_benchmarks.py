@@ -86,5 +86,5 @@ def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, 
     for name in ("lite0", "lite2", "tiny"):
         ours, theirs = said[name]["ours"], said[name]["mmpose, 0 workers"]
         assert min(*ours.values(), *theirs.values()) > 0
-        ratio = ours["step_images_per_s"] / theirs["step_images_per_s"]
-        assert said[name]["ratio"]["step"] == pytest.approx(ratio, rel=0.1)
+        # One turn: it is its own median.
+        assert said[name]["ratio"]["step"] == pytest.approx([ours["step"] / theirs["step"]] * 3, rel=0.1)
