@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -129,11 +131,19 @@ def _finish() -> None:
 
 
 class Process:
-    """A process that holds one side and does nothing until it is asked."""
+    """A process that holds one side and does nothing until it is asked; raises what `build` raises."""
 
     def __init__(self, build: Callable[..., tuple[Side, list[str]]], *how: Any) -> None:
         self.pool = ProcessPoolExecutor(1, get_context("spawn"))
-        self.left_out: list[str] = self.pool.submit(_build, build, how).result()
+        try:
+            self.left_out: list[str] = self.pool.submit(_build, build, how).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        self.pool.shutdown()
 
     def turn(self, steps: int, batch: int) -> dict[str, float]:
         """Images a second of some steps: the data side alone, which warms files and workers, then whole steps."""
@@ -146,8 +156,8 @@ _held: list[Side] = []
 
 def _build(build: Callable[..., tuple[Side, list[str]]], how: Sequence[Any]) -> list[str]:
     """Make the side that this process holds; what its pipeline lacks."""
-    # What libraries print goes elsewhere than the result.
-    sys.stdout = sys.stderr
+    # What libraries and compilers print goes elsewhere than the result.
+    os.dup2(2, 1)
     cv2.setNumThreads(0)
     MMLogger.get_current_instance().setLevel("ERROR")
     side, left_out = build(*how)
@@ -156,36 +166,46 @@ def _build(build: Callable[..., tuple[Side, list[str]]], how: Sequence[Any]) -> 
 
 
 def _time(what: str, steps: int, batch: int) -> float:
+    """`images_per_s` of the side that this process holds."""
     return images_per_s(_held[0], getattr(_held[0], what), steps, batch)
 
 
 def compare(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both sides of one network; the first turn warms files, workers and compiled code."""
     changes = {} if given.compiled else {"compiled": False}
-    sides = {"ours": Process(ours, name, given.set, given.batch, folder, changes)}
+    asked: dict[str, Sequence[Any]] = {"ours": (ours, name, given.set, given.batch, folder, changes)}
     for workers in sorted({given.workers, 0}):
-        sides[f"mmpose, {workers} workers"] = Process(
-            theirs, name, given.annotations, given.images, given.batch, given.steps, workers
-        )
-    turns = [
-        {title: side.turn(given.steps if number else 1, given.batch) for title, side in sides.items()}
-        for number in range(given.repeat + 1)
-    ][1:]
-    left_out = sorted({part for side in sides.values() for part in side.left_out})
-    for side in sides.values():
-        side.pool.shutdown()
+        people = (given.annotations, given.images, given.batch, given.steps, workers)
+        asked[f"mmpose, {workers} workers"] = (theirs, name, *people)
+    with ExitStack() as opened:
+        sides = {title: opened.enter_context(closing(Process(*how))) for title, how in asked.items()}
+        turns = [
+            {title: side.turn(given.steps if number else 1, given.batch) for title, side in sides.items()}
+            for number in range(given.repeat + 1)
+        ][1:]
+        left_out = sorted({part for side in sides.values() for part in side.left_out})
     return {
-        **{title: {what: round(median(turn[title][what] for turn in turns), 1) for what in WHAT} for title in sides},
+        **{title: {f"{what}_images_per_s": _short(median(turn[title][what] for turn in turns)) for what in WHAT}
+           for title in sides},
         "ratio": {what: _ratio(turns, what) for what in WHAT}, "left_out_of_mmpose": left_out,
     }  # fmt: skip
 
 
-def _ratio(turns: list[dict[str, dict[str, float]]], what: str) -> list[float]:
-    """Ours beside the faster of MMPose's, in the same turn since the machine may slow down: median, least, most."""
+def _ratio(turns: list[dict[str, dict[str, float]]], what: str) -> dict[str, float]:
+    """Ours beside the faster of MMPose's in the same turn, since the machine's speed varies."""
     ratios = [
         turn["ours"][what] / max(speed[what] for title, speed in turn.items() if title != "ours") for turn in turns
     ]
-    return [round(value, 2) for value in (median(ratios), min(ratios), max(ratios))]
+    return {"median": _short(median(ratios)), "least": _short(min(ratios)), "most": _short(max(ratios))}
+
+
+def _short(value: float) -> float:
+    """Three digits.
+
+    >>> _short(1234.5), _short(0.012345)
+    (1230.0, 0.0123)
+    """
+    return float(f"{value:.3g}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

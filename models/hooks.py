@@ -61,7 +61,7 @@ def room(device: torch.device) -> int:
 
 @HOOKS.register_module()
 class HastenHook(Hook):
-    """What makes steps faster and changes nothing but rounding, once the weights are there.
+    """What makes steps faster and changes nothing but rounding and how memory is held, once the weights are there.
 
     Args:
         size_hw: the network's input.
@@ -91,7 +91,7 @@ def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled
     if device == "cuda":
         # Products of what stays in 32 bits are rounded to TF32, as convolutions are anyway.
         torch.set_float32_matmul_precision("high")
-    else:
+    elif device == "cpu":
         memory.keep_freed()
     if getattr(network.backbone, "frozen", 0) and device == "cpu":
         network.backbone.hasten(tuple(size_hw), path)

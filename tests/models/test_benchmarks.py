@@ -76,15 +76,16 @@ def test_cached_and_online_teachers_train_the_same_student(dots_set, tmp_path, s
         assert low <= high and said["start"][name] >= 0
 
 
-def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, capsys):
+def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, capfd):
     images, people = dotted(tmp_path / "coco", 4, COCO_17, source="coco")
     formats.write(tmp_path / "coco.json", Dataset("coco", tmp_path / "coco.json", images, people), "coco")
     command = ["--set", str(dots_set), "--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path / "coco"),
                "--batch", "4", "--steps", "1", "--repeat", "1", "--workers", "0", "--no-compiled"]  # fmt: skip
     training_speed.main([*command, "--networks", *training_speed.RECIPES])
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capfd.readouterr().out)
     for name in ("lite0", "lite2", "tiny"):
         ours, theirs = said[name]["ours"], said[name]["mmpose, 0 workers"]
         assert min(*ours.values(), *theirs.values()) > 0
-        # One turn: it is its own median.
-        assert said[name]["ratio"]["step"] == pytest.approx([ours["step"] / theirs["step"]] * 3, rel=0.1)
+        # Of one turn, which is its own median.
+        ratio = ours["step_images_per_s"] / theirs["step_images_per_s"]
+        assert said[name]["ratio"]["step"] == pytest.approx(dict.fromkeys(("median", "least", "most"), ratio), rel=0.03)
