@@ -1,6 +1,6 @@
 """A trained student to ONNX and a card.
 
-    python -m models.export --run RUN --out models/weights --name union21-t [--default]
+    python -m models.export --run RUN --out models/weights --name union21-t [--default] [--checkpoint]
 
 Compares the ONNX file with the network on random pixels and stops if they differ. Figures are measured later, by
 `annotator evaluate`, and written into the card with `--figure NAME=TEXT`; known failures, as `workflows.failures`
@@ -10,8 +10,10 @@ prints them, with `--failure TEXT ...`. An error is one line, and exit code 1.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def load(weights: Path, *, prompt: bool | None = None) -> tuple[UnionPose, dict[
 
 def export(
     run: Path, out: Path, name: str, *, half: bool = True, default: bool = False, figures: dict[str, str] | None = None,
-    failures: Sequence[str] = (), smooth_px: float = 0.0, data: str = "", terms: str = "",
+    failures: Sequence[str] = (), smooth_px: float = 0.0, data: str = "", terms: str = "", checkpoint: bool = False,
 ) -> Path:  # fmt: skip
     """Write `out/NAME.onnx` and `out/NAME.toml` from a training run's folder; returns the card's path.
 
@@ -83,6 +85,7 @@ def export(
         smooth_px: width of the window whose mass picks the peak.
         data: what it was trained on; by default what the run's manifest says.
         terms: under which terms it may be used; by default research, as its photographs' terms mostly allow no more.
+        checkpoint: write `out/NAME.pth` too (`pack`).
 
     Raises:
         InputError: no finished run, or an ONNX file that does not say what the network says (nothing is written then).
@@ -107,8 +110,31 @@ def export(
                    "score": "mass", "smooth_px": smooth_px},
         "figures": figures or {}, "failures": list(failures),
     } | ({"prompts": {"name_xy": PROMPTS[0], "name_given": PROMPTS[1]}} if beside else {})  # fmt: skip
+    if checkpoint:
+        pack(saved, out / f"{name}.pth")
     write_text(out / f"{name}.toml", tomli_w.dumps(card))
     return out / f"{name}.toml"
+
+
+def pack(saved: dict[str, Any], path: Path) -> None:
+    """Write weights from which training goes on: `models.train --init`, and `load`, read them as a run's `weights.pth`.
+
+    Prompts are left out, being learnt last. Matrices are kept as 16-bit floats, statistics in full, and all of it is
+    compressed, which torch reads as it is.
+    """
+    fits = {name: v.ndim > 1 and float(v.abs().max()) < onnx_file.HALF_MAX for name, v in saved["state_dict"].items()}
+    state = {
+        name: value.half() if fits[name] else value
+        for name, value in saved["state_dict"].items() if not name.startswith(PROMPTED)
+    }  # fmt: skip
+    whole = io.BytesIO()
+    torch.save(saved | {"state_dict": state}, whole)
+    with (
+        zipfile.ZipFile(whole) as parts, atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):  # fmt: skip
+        for part in parts.infolist():
+            packed.writestr(part.filename, parts.read(part))
 
 
 def keypoints(saved: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +199,7 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--full", action="store_true", help="keep 32-bit weights")
     parser.add_argument("--default", action="store_true", help="mark as the default student")
+    parser.add_argument("--checkpoint", action="store_true", help="write NAME.pth too, for training to go on from")
     parser.add_argument("--smooth-px", type=float, default=0.0, help="width of the window whose mass picks the peak")
     parser.add_argument("--figure", nargs="*", default=[], metavar="NAME=TEXT")
     parser.add_argument("--failure", nargs="*", default=[], metavar="TEXT", help="where it is known to go wrong")
@@ -181,7 +208,7 @@ def main() -> int:
     given = parser.parse_args()
     figures = dict(pair.split("=", 1) for pair in given.figure)
     how = {"half": not given.full, "default": given.default, "smooth_px": given.smooth_px}
-    how |= {"data": given.data, "terms": given.terms, "failures": given.failure}
+    how |= {"checkpoint": given.checkpoint, "data": given.data, "terms": given.terms, "failures": given.failure}
     print(export(given.run, given.out, given.name, figures=figures, **how))
     return 0
 

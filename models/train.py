@@ -37,6 +37,7 @@ from models.recipe import load_recipe, runner_config, with_weights
 from models.resize import DRAWN, imagenet, starting_point
 
 WEIGHTS = "weights.pth"
+SHIPPED = Path(__file__).parent / "weights"
 
 
 def last_checkpoint(out: Path) -> Path | None:
@@ -171,15 +172,25 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="training set")
     parser.add_argument("--check", type=Path, help="set to measure on while training; nothing is fitted to it")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--init", type=Path, help="weights.pth to start from")
+    parser.add_argument("--init", help="weights.pth to start from, or the name of a student that ships")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change values of the recipe")
     given = parser.parse_args()
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     recipe = load_recipe(given.recipe, dict(map(change, given.set)))
-    manifest = train(recipe, given.data, given.check, given.out, given.init)
+    manifest = train(recipe, given.data, given.check, given.out, weights(given.init) if given.init else None)
     if "seconds" in manifest:
         print("progress " + json.dumps({"done": True, "check": manifest["check"], "seconds": manifest["seconds"]}))
     return 0
+
+
+def weights(named: str) -> Path:
+    """The file of weights that are named: a path, or a student that ships.
+
+    >>> weights("runs/a/weights.pth").as_posix(), weights("union21-s").name
+    ('runs/a/weights.pth', 'union21-s.pth')
+    """
+    ships = SHIPPED / f"{named}.pth"
+    return ships if ships.is_file() and not Path(named).is_file() else Path(named)
 
 
 def change(pair: str) -> tuple[str, Any]:

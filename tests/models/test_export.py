@@ -55,6 +55,17 @@ def exported(run, tmp_path_factory) -> dict[str, Path]:
     return {name: export.export(run, out, name, half=name == "half", **how) for name in ("full", "half")}
 
 
+def test_training_can_go_on_from_what_is_written_beside_a_student(run, tmp_path):
+    export.export(run, tmp_path, "packed", checkpoint=True)
+    (before, saved), (after, kept) = (export.load(path) for path in (run / "weights.pth", tmp_path / "packed.pth"))
+    assert {name: kept[name] for name in kept if name != "state_dict"} == {
+        name: saved[name] for name in saved if name != "state_dict"
+    }
+    for name, value in after.state_dict().items():
+        torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-6)
+    assert (tmp_path / "packed.pth").stat().st_size < 0.6 * (run / "weights.pth").stat().st_size
+
+
 def crops(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, *SIZE_HW, 3), dtype=np.uint8)
 
