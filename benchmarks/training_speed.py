@@ -2,8 +2,8 @@
 
     python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--steps 4]
 
-Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns; what is printed are medians of all
-turns. Ours has its crops in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's
+Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns; speeds are medians of all turns.
+Ours has its crops in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's
 photographs, with its own number of workers or with none, whichever is faster. What of its pipeline is not installed is
 left out and named. Each has a process of its own, since ours changes how its process holds memory. Prints JSON.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -63,9 +62,10 @@ class Side:
 
 
 def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any]) -> tuple[Side, list[str]]:
-    """A recipe's training on COCO's people of a set, with all that `models.train` does to make steps fast; lacks nothing.
+    """A recipe's training on COCO's people of a set, with all that `models.train` does to make steps fast.
 
-    Its loss is over the union's 21 keypoints and the set's teachers; the map, which MMPose lacks, is left out.
+    It lacks nothing of its pipeline. Its loss is over the union's 21 keypoints and the set's teachers; the map, which
+    MMPose lacks, is left out.
     """
     same = {"batch": batch, "datasets": ["coco"], "locate": 0.0}
     recipe = with_weights(load_recipe(RECIPES[name], same | changes), data)

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,8 +80,23 @@ def read_arrays(folder: Path, info: dict[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
+def fitting(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
+    """A set's datasets that are asked for by name or by pattern (* and ?), in the order in which they are.
+
+    >>> fitting(["mpii", "coco*"], ["coco", "mpii", "coco2017", "lsp"])
+    ['mpii', 'coco', 'coco2017']
+
+    Raises:
+        FormatError: a name or pattern that fits none.
+    """
+    found = {one: [name for name in names if fnmatchcase(name, one)] for one in wanted}
+    if unknown := sorted(one for one, some in found.items() if not some):
+        raise FormatError(expected(f"datasets among {', '.join(names)}", ", ".join(unknown), "datasets"))
+    return list(dict.fromkeys(name for some in found.values() for name in some))
+
+
 def chosen(dataset: np.ndarray, names: list[str], subset: int = 1, datasets: list[str] | None = None) -> np.ndarray:
-    """Rows to train on: each `subset`-th person, of the named datasets only.
+    """Rows to train on: each `subset`-th person, of the datasets that are named or fit a pattern only.
 
     >>> chosen(np.array([0, 0, 1, 1, 1]), ["coco", "mpii"], subset=2)
     array([0, 2, 4])
@@ -89,10 +105,14 @@ def chosen(dataset: np.ndarray, names: list[str], subset: int = 1, datasets: lis
     """
     keep = np.arange(len(dataset)) % subset == 0
     if datasets is not None:
-        if unknown := sorted(set(datasets) - set(names)):
-            raise FormatError(expected(f"datasets among {', '.join(names)}", ", ".join(unknown), "datasets"))
-        keep &= np.isin(dataset, [names.index(name) for name in datasets])
+        keep &= np.isin(dataset, [names.index(name) for name in fitting(datasets, names)])
     return np.flatnonzero(keep)
+
+
+def held(people: int, info: dict[str, Any]) -> bool:
+    """Whether the crops of so many people are few enough to be held decoded."""
+    height, width = info["size_hw"]
+    return bool(people * height * width * 3 <= DECODED_BYTES)
 
 
 @DATASETS.register_module()
@@ -117,9 +137,7 @@ class PeopleSet(Dataset):
         self.offset = self.arrays.pop("offset")
         self.rows = chosen(self.arrays["dataset"], self.info["datasets"], subset, datasets)
         self.jpegs = np.memmap(self.path, dtype=np.uint8, mode="r")
-        height, width = self.info["size_hw"]
-        fits = len(self.rows) * height * width * 3 <= DECODED_BYTES
-        self.crops = self._decode_all() if fits else None
+        self.crops = self._decode_all() if held(len(self.rows), self.info) else None
         # Whoever keeps them elsewhere (`hooks.KeepHook`) needs only to know which.
         self.with_crops = True
 

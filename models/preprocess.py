@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,16 +34,20 @@ class Preprocessor(BaseDataPreprocessor):
         known: whether batches for training also say where each keypoint is known to be.
         watch: teachers that look at augmented crops.
         watch_share: of how many of a batch, its first ones; only they are blended.
+        last_augmentation: what of the augmentation is another from step `last_from` on.
     """
 
     def __init__(
         self, info: dict[str, Any], size_hw: tuple[int, int], split: float = 2.0,
         augmentation: dict[str, Any] | None = None, seed: int = 0, known: bool = False, watch: Sequence[str] = (),
-        watch_share: float = 1.0,
+        watch_share: float = 1.0, last_augmentation: dict[str, Any] | None = None, last_from: float = math.inf,
     ) -> None:  # fmt: skip
         super().__init__()
         self.info, self.size_hw, self.split, self.seed, self.known = info, tuple(size_hw), split, seed, known
-        self.how = augment.Augmentation(**(augmentation or {}))
+        fields = {**(augmentation or {})}
+        self.how, self.last_from = augment.Augmentation(**fields), last_from
+        self.last = augment.Augmentation(**fields | {**(last_augmentation or {})})
+        self.below = augment.lower_body(info["keypoints"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
         # Sets written before cards' trust was a part of them say nothing of it.
         trust = [np.broadcast_to(teacher.get("trust", 1.0), len(info["keypoints"])) for teacher in info["teachers"]]
@@ -59,7 +64,7 @@ class Preprocessor(BaseDataPreprocessor):
 
         A batch without crops is of those that `crops` (people, h, w, 3) holds on the model's device.
         """
-        how = self.how if training else augment.NONE
+        how = (self.last if self.step >= self.last_from else self.how) if training else augment.NONE
         rng = np.random.default_rng([self.seed, self.step, int(training), dist.get_rank()])
         points = np.full((len(data["row"]), 1, 2), np.nan)
         if training:
@@ -67,10 +72,12 @@ class Preprocessor(BaseDataPreprocessor):
             data = data | {"trusted": data["teacher_score"].float() * self.trust,
                            "label_weight": self.label_weight[data["dataset"].long()]}  # fmt: skip
             best = self._best_known(data).float()
-            points = targets.transform(data["affine"].float(), best).numpy()
+            # MMPose halves by what is labelled.
+            points = targets.transform(data["affine"].float(), data["xy"].float() if how.mmpose else best).numpy()
             if self.known:
                 data["known"] = best
-        affine, mirrored = augment.affines(points, self.info["size_hw"], self.size_hw, self.info["context"], how, rng)
+        stored = self.info["size_hw"], self.size_hw, self.info["context"]
+        affine, mirrored = augment.affines(points, *stored, how, rng, self.below)
         data = {name: augment.sent(column, self.device) for name, column in data.items()}
         pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
         alone = seen = None

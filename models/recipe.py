@@ -14,6 +14,7 @@ from annotator.errors import InputError, expected
 from models import augment, dataset, dense, losses
 
 RECIPES = Path(__file__).parent / "recipes"
+WORKERS = 8  # of each training process, at most
 
 
 def load_recipe(name: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -39,12 +40,24 @@ def _changed(recipe: dict[str, Any], changes: dict[str, Any], where: str) -> dic
 
 
 def with_weights(recipe: dict[str, Any], data: Path) -> dict[str, Any]:
-    """A recipe that leaves the teachers' weights to the training set, with those that the set's file gave them."""
-    if recipe["beta"] is not None:
-        return recipe
-    there = {teacher["name"]: teacher.get("beta") for teacher in dataset.read_info(data)["teachers"]}
-    known = {name: losses.BETA.get(name) if beta is None else beta for name, beta in there.items()}
-    return recipe | {"beta": {name: beta for name, beta in known.items() if beta is not None}}
+    """A recipe with what it leaves to the training set: its teachers' weights, and the datasets that patterns fit.
+
+    A beta of None stands for the weights that the set's file gave its teachers, or the paper's; {} for 0, whoever they
+    are.
+
+    Raises:
+        FormatError: no such set, or one without a dataset that the recipe asks for.
+    """
+    info = dataset.read_info(data)
+    there, beta, datasets = info["teachers"], recipe["beta"], recipe["datasets"]
+    if beta is None:
+        known = {one["name"]: one.get("beta", losses.BETA.get(one["name"])) for one in there}
+        beta = {name: weight for name, weight in known.items() if weight is not None}
+    elif not beta:
+        beta = {one["name"]: 0.0 for one in there}
+    if datasets is not None:
+        datasets = dataset.fitting(datasets, info["datasets"])
+    return recipe | {"beta": beta, "datasets": datasets}
 
 
 def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: Path) -> Config:
@@ -52,7 +65,8 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
 
     Raises:
         InputError: teachers without a weight or weights without a teacher, fewer people than a batch, a batch that
-            processes cannot share, teachers that cannot look, an augmentation that is none, a check of other keypoints.
+            processes cannot share, teachers that cannot look, an augmentation that is none, a check of other keypoints
+            or crops.
     """
     # What the configuration names registers itself.
     from models import hooks, network, preprocess, steps  # noqa: F401
@@ -60,15 +74,16 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
     _check_watch(recipe)
-    augment.check(recipe["augmentation"])
+    augment.check(recipe["augmentation"] | recipe["last_augmentation"])
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
     share, batches = _shared(recipe, people, data)
     half = recipe["epochs"] // 2
+    average = {"type": "EMAHook", "ema_type": "Average", "momentum": recipe["ema"], "update_buffers": True}
     return Config({
-        "model": _model(recipe, info),
+        "model": _model(recipe, info, batches),
         "work_dir": str(out),
-        "train_dataloader": _loader(data, share, shuffle=True, drop_last=True, **which),
+        "train_dataloader": _loader(data, share, _workers(people, info), shuffle=True, drop_last=True, **which),
         "launcher": "pytorch" if "LOCAL_RANK" in os.environ else "none",
         "train_cfg": {"by_epoch": True, "max_epochs": recipe["epochs"], "val_interval": max(recipe["epochs"] // 10, 1)},
         "optim_wrapper": {
@@ -76,12 +91,12 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"],
                           "fused": True},
             "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
-            "clip_grad": {"max_norm": 5.0},
+            "clip_grad": recipe["clip"] and {"max_norm": recipe["clip"]},
         },
         # The paper: linear warm-up from a thousandth, then a cosine over the second half.
         "param_scheduler": [
             {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": recipe["warm_up_steps"]},
-            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * 0.02, "begin": half * batches,
+            {"type": "CosineAnnealingLR", "eta_min": recipe["lr"] * recipe["lr_end"], "begin": half * batches,
              "end": recipe["epochs"] * batches, "T_max": (recipe["epochs"] - half) * batches, "by_epoch": False},
         ],
         "custom_hooks": [
@@ -89,7 +104,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             {"type": "KeepHook"},
             {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
             {"type": "ProgressHook"},
-            {"type": "EMAHook", "ema_type": "Average", "momentum": recipe["ema"], "update_buffers": True},
+            *([average] if recipe["ema"] else []),
         ],
         "default_hooks": {
             "runtime_info": {"type": "QuietInfoHook"},
@@ -111,18 +126,22 @@ def _checking(recipe: dict[str, Any], info: dict[str, Any], check: Path | None) 
         return {}
     theirs = dataset.read_info(check)
     dataset.same_keypoints(info["keypoints"], theirs["keypoints"], str(check))
+    if theirs["context"] != info["context"]:
+        raise InputError(expected(f"stored crops of context {info['context']}", theirs["context"], str(check)))
     return {
-        "val_dataloader": _loader(check, recipe["batch"], shuffle=False), "val_cfg": {},
+        "val_dataloader": _loader(check, recipe["batch"], _workers(sum(theirs["people"]), theirs), shuffle=False),
+        "val_cfg": {},
         "val_evaluator": {"type": "UnionMetric", "split": recipe["split"], "info": theirs},
     }  # fmt: skip
 
 
-def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """The network with its preprocessor."""
+def _model(recipe: dict[str, Any], info: dict[str, Any], batches: int) -> dict[str, Any]:
+    """The network with its preprocessor, of an epoch's steps."""
     preprocessor = {
         "type": "Preprocessor", "info": info, "size_hw": recipe["size_hw"], "split": recipe["split"],
         "augmentation": recipe["augmentation"], "seed": recipe["seed"], "watch": recipe["watch"],
-        "watch_share": recipe["watch_share"],
+        "watch_share": recipe["watch_share"], "last_augmentation": recipe["last_augmentation"],
+        "last_from": (recipe["epochs"] - recipe["last_epochs"]) * batches,
     }  # fmt: skip
     return {
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
@@ -133,13 +152,20 @@ def _model(recipe: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _loader(folder: Path, batch: int, *, shuffle: bool, drop_last: bool = False, **which: Any) -> dict[str, Any]:
+def _loader(
+    folder: Path, batch: int, workers: int, *, shuffle: bool, drop_last: bool = False, **which: Any
+) -> dict[str, Any]:
     return {
-        "batch_size": batch, "num_workers": 0, "drop_last": drop_last,
+        "batch_size": batch, "num_workers": workers, "persistent_workers": workers > 0, "drop_last": drop_last,
         "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
         "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
         "collate_fn": {"type": "as_it_is"},
     }  # fmt: skip
+
+
+def _workers(people: int, info: dict[str, Any]) -> int:
+    """Processes that decode crops beside the training, where there are too many to hold them decoded."""
+    return 0 if dataset.held(people, info) else min(os.cpu_count() or 1, WORKERS)
 
 
 def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:

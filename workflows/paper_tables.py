@@ -3,8 +3,9 @@
     python -m workflows.paper_tables --runs work_dirs/ablations --out work_dirs/tables --coco DATA/coco --mpii DATA/mpii
 
 With --halpe DATA/samples/halpe Table 5 too. The same options take the official datasets (LAYOUTS of `measuring.py`).
-Ours are the students of `workflows.ablations` at their smaller budget, and the ones of --students beside them. All
-figures in percent; intervals are 95 %, by image. A student that was not trained says "not run".
+Ours are the students of `workflows.ablations` at their smaller budget or, with --base paper_t paper_s, the paper's own
+as `workflows/README.md` trains them; and the ones of --students beside them. All figures in percent; intervals are 95
+%, by image. A student that was not trained says "not run".
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -28,15 +31,34 @@ TITLES = {
 }  # fmt: skip
 NOT_RUN = "not run"
 SEEDS = (0, 1, 2)
-NO, YES = "labels_only", "unified"
-# Row of Table 1: the grid's student, what it says it was trained on, keypoints it knows, datasets where 12 count alone.
+BOTH = ("coco", "mpii")
+
+
+class Trained(NamedTuple):
+    """Students that differ in this alone: MPII's people, COCO's, both without teachers, both with teachers."""
+
+    mpii: str
+    coco: str
+    no: str
+    yes: str
+
+
+# By the recipe that all four start from: those of `workflows.ablations`, and the paper's own.
+BASES = {
+    "evening": Trained("mpii_only", "coco_only", "labels_only", "unified"),
+    "paper_t": Trained("paper_t_mpii", "paper_t_coco", "paper_t_labels", "paper_t"),
+    "paper_s": Trained("paper_s_mpii", "paper_s_coco", "paper_s_labels", "paper_s"),
+}
+# Row of Table 1: which of them, what it says it was trained on, keypoints it knows, datasets where 12 count alone.
 SINGLE: tuple[tuple[str, str, int, Sequence[str]], ...] = (
-    ("mpii_only-0", "MPII", 16, ()),
-    ("mpii_only-0", "MPII*", 16, ("coco",)),
-    ("coco_only-0", "COCO", 17, ()),
-    ("coco_only-0", "COCO*", 17, ("mpii",)),
-    ("unified-0", "unified", 21, ()),
-    ("unified-0", "unified*", 21, ("coco", "mpii")),
+    ("mpii", "MPII", 16, ()),
+    ("mpii", "MPII*", 16, ("coco",)),
+    ("coco", "COCO", 17, ()),
+    ("coco", "COCO*", 17, ("mpii",)),
+    ("no", "unified, no teachers", 21, ()),
+    ("no", "unified*, no teachers", 21, BOTH),
+    ("yes", "unified", 21, ()),
+    ("yes", "unified*", 21, BOTH),
 )
 
 
@@ -97,7 +119,7 @@ def both(here: Bench, student: Student, shared: Sequence[str] = ()) -> dict[str,
         shared: on which of the two only the shared keypoints count.
     """
     found: dict[str, Resampled] = {}
-    for kind in ("mpii", "coco"):
+    for kind in BOTH:
         found |= here.figures(student, kind, SHARED if kind in shared else ()) or {}
     if {"ap", "pckh_0.5"} <= set(found):
         found["avg"] = mean([found["ap"], found["pckh_0.5"]])
@@ -119,7 +141,8 @@ def table_1(here: Bench, rows: Sequence[tuple[Student, str, int, Sequence[str]]]
         "",
         "`*`: on the dataset that was not trained on (`unified*`: on both) only the 12 shared keypoints count.",
     )
-    yield from ("Without it, keypoints that a student was never taught count as they come.", "")
+    yield "Without it, keypoints that a student was never taught count as they come. Students of one dataset have no"
+    yield from ("teachers: what the other dataset's people do for them shows beside the unified one without any.", "")
 
 
 @dataclass(frozen=True)
@@ -193,9 +216,9 @@ def beside_paper(one: Difference, theirs: dict[str, tuple[float, float]]) -> str
     return ", as the paper's" if ours in signs else ", against the paper's"
 
 
-def pairs_of(here: Bench, given: argparse.Namespace) -> list[tuple[dict[str, Resampled], ...]]:
+def pairs_of(here: Bench, runs: Path, trained: Trained) -> list[tuple[dict[str, Resampled], ...]]:
     """Figures without and with distillation, of each seed of which both were trained."""
-    pairs = [tuple(of_grid(given.runs, f"{name}-{seed}") for name in (NO, YES)) for seed in SEEDS]
+    pairs = [tuple(of_grid(runs, f"{name}-{seed}") for name in (trained.no, trained.yes)) for seed in SEEDS]
     return [tuple(both(here, one) for one in pair) for pair in pairs if all(one.here for one in pair)]
 
 
@@ -216,15 +239,21 @@ def report(given: argparse.Namespace) -> Iterator[str]:
     """All tables, line by line."""
     here = bench(given)
     others = [named(text) for text in given.students]
+    bases = {base: BASES[base] for base in given.base}
     yield from (f"{here.about()} Labels hidden, boxes given.", "")
-    rows = [(of_grid(given.runs, folder), trained, known, shared) for folder, trained, known, shared in SINGLE]
+    rows = [
+        (of_grid(given.runs, f"{getattr(trained, which)}-0"), on, known, shared)
+        for trained in bases.values()
+        for which, on, known, shared in SINGLE
+    ]
     yield from table_1(here, [*rows, *((other, "unified", 21, ()) for other in others)])
-    pairs = pairs_of(here, given)
-    yield from ablation("Table 2: distillation no / yes", paper.TABLE_2, pairs)
-    yield from ablation("Table 3: COCO, distillation no / yes", paper.TABLE_3, pairs)
-    yield from ablation("Table 4: MPII by part, distillation no / yes", paper.TABLE_4, pairs)
+    for base, trained in bases.items():
+        pairs, of = pairs_of(here, given.runs, trained), f", {base}" if len(bases) > 1 else ""
+        yield from ablation(f"Table 2: distillation no / yes{of}", paper.TABLE_2, pairs)
+        yield from ablation(f"Table 3: COCO, distillation no / yes{of}", paper.TABLE_3, pairs)
+        yield from ablation(f"Table 4: MPII by part, distillation no / yes{of}", paper.TABLE_4, pairs)
     yield from ("Beyond noise: the intervals by image and by seed (Student's t) both keep clear of 0.", "")
-    yield from table_5(here, [of_grid(given.runs, f"{YES}-0"), *others])
+    yield from table_5(here, [*(of_grid(given.runs, f"{trained.yes}-0") for trained in bases.values()), *others])
 
 
 @command_line
@@ -242,6 +271,7 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments(parser)
+    parser.add_argument("--base", nargs="+", choices=BASES, default=["evening"], help="recipes that ours start from")
     return printed(report(parser.parse_args()))
 
 

@@ -30,7 +30,7 @@ from annotator.skeletons import SKELETONS, Skeleton, union
 from annotator.students import registry
 from annotator.students.cache import Cache
 from annotator.students.onnx import OnnxModel
-from annotator.training import Part, write_set
+from annotator.training import CONTEXT, Part, write_set
 
 DEFAULT = Path(__file__).with_suffix(".toml")
 
@@ -86,6 +86,7 @@ class Settings(BaseModel):
         name: what the union is called.
         skeletons: whose keypoints the student has; empty for those of all datasets.
         teachers: known teachers, and the weight of each one's loss (beta).
+        context: how many times a stored crop is wider than 1.25 boxes; None for `annotator.training.CONTEXT`.
         train, check: datasets.
     """
 
@@ -95,6 +96,7 @@ class Settings(BaseModel):
     name: str = ""
     skeletons: tuple[str, ...] = ()
     teachers: dict[str, Annotated[float, Field(ge=0)]] = {}
+    context: Annotated[float, Field(ge=1)] | None = None
     train: tuple[Entry, ...] = ()
     check: tuple[Entry, ...] = ()
 
@@ -131,6 +133,7 @@ def load(path: Path, above: tuple[Path, ...] = ()) -> Settings:
         "name": settings.name or base.name,
         "skeletons": settings.skeletons or base.skeletons,
         "teachers": base.teachers | settings.teachers,
+        "context": settings.context or base.context,
         "train": base.train + settings.train,
         "check": base.check + settings.check,
     }
@@ -146,6 +149,7 @@ class Plan:
     teachers: list[OnnxModel]
     beta: dict[str, float]
     skeleton: Skeleton
+    context: float
 
 
 def plan(settings: Settings, data: Path) -> Plan:
@@ -161,7 +165,7 @@ def plan(settings: Settings, data: Path) -> Plan:
     train, check = ([entry.part(data) for entry in entries] for entries in (settings.train, settings.check))
     own = [SKELETONS[name] for name in settings.skeletons] or [part.people.skeleton for part in train + check]
     skeleton = union(*own, name=settings.name or None)
-    return Plan(train, check, teachers, settings.teachers, skeleton)
+    return Plan(train, check, teachers, settings.teachers, skeleton, settings.context or CONTEXT)
 
 
 def training_parts(data: Path) -> list[Part]:
@@ -182,7 +186,9 @@ def write(made: Plan, out: Path) -> None:
                 continue
             with Progress() as bar:
                 step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
-                n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, made.beta)
+                n, left_out = write_set(
+                    out / name, parts, made.teachers, made.skeleton, cache, step, made.beta, made.context
+                )
             print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
 
 

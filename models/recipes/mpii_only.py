@@ -1,4 +1,4 @@
-"""A student of MPII's people alone: the second baseline of the paper's Table 1."""
+"""A student of MPII's people alone, without teachers: the second baseline of the paper's Table 1."""
 
-_base_ = "coco_only"
+_base_ = "labels_only"
 datasets = ["mpii"]

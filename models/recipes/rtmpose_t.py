@@ -12,8 +12,12 @@ warm_up_steps = 300
 # RTMPose's 4e-3 is for batches of 256; a quarter of it for an eighth of the batch.
 lr = 1e-3
 weight_decay = 0.05
+# What the cosine ends at, as a share of the rate; the length gradients are cut to, None for not at all.
+lr_end = 0.02
+clip = 5.0
 alpha = 0.30
-# Of each teacher; None: as the training set says, the paper's .45 for COCO's and .25 for MPII's if it does not.
+# Of each teacher; None: as the training set says, the paper's .45 for COCO's and .25 for MPII's if it does not;
+# {}: none is heard.
 beta = None
 form = "simcc"
 # Weight of the map's own loss; 0: RTMPose's head alone, as in the paper.
@@ -27,9 +31,13 @@ frozen = 0
 # Start the backbone from ImageNet's weights (lite only), where no other weights are given.
 imagenet = False
 augmentation = {}
+# What of the augmentation is another in the last epochs.
+last_epochs = 0
+last_augmentation = {}
+# Of the average of weights that is kept; 0: the weights themselves.
 ema = 0.001
 seed = 0
-# Single datasets and every n-th person, for comparisons and learning curves.
+# Single datasets, by name or pattern, and every n-th person, for comparisons and learning curves.
 datasets = None
 subset = 1
 compiled = True

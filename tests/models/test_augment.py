@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("mmcv", reason="needs the train extra")
 
 from models import augment
 from models.augment import NONE, Augmentation
+from models.recipe import load_recipe
 from tests.models.made import blob, centroid
 
 STORED, CONTEXT = (320, 240), 1.5
@@ -66,6 +68,30 @@ def test_no_augmentation_only_cuts_out_the_middle(size_hw, expected):
 def test_no_augmentation_leaves_the_colours():
     pixels = torch.rand(2, 3, 8, 8) * 255
     assert torch.equal(augment.recolour(pixels.clone(), NONE, np.random.default_rng(0)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "drawn"),
+    [
+        ("rtmpose_t", (366.926732, 11, 24, -9049.405, 3923135461)),
+        ("evening", (394.677470, 11, 24, 32069.764, 1416172751)),
+        ("tiny", (396.714842, 11, 24, 21537.721, 2082544061)),
+        ("longer", (376.539138, 11, 23, 27073.794, 3787108845)),
+    ],
+)
+def test_recipes_draw_what_they_drew_when_students_were_trained_with_them(recipe, drawn):
+    how = Augmentation(**load_recipe(recipe)["augmentation"])
+    of, rng = np.random.default_rng(5), np.random.default_rng(11)
+    points = of.uniform((60, 80), (180, 240), (24, 21, 2))
+    crops = of.integers(0, 256, (24, 40, 30, 3), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    affine, mirrored = augment.affines(points, STORED, (64, 48), CONTEXT, how, rng)
+    pixels = augment.recolour(augment.warp(torch.from_numpy(crops), affine, (64, 48)), how, rng)
+    pixels, alone = augment.blended(pixels, 12, how, rng)
+    # Sums with random signs, and the next number: one draw more, less or elsewhere would change it.
+    by_pixel, by_place = of.normal(size=pixels.shape), of.normal(size=affine.shape)
+    sums = (affine * by_place).sum(), mirrored.sum(), int(alone.sum()), (pixels.numpy() * by_pixel).sum()
+    assert sums == pytest.approx(drawn[:4], abs=0.05)
+    assert rng.integers(2**32) == drawn[4]
 
 
 def test_zoom_angle_and_shift_stay_within_their_bounds():

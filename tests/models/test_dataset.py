@@ -13,9 +13,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmengine", reason="needs the train extra")
 
+from mmengine.runner import Runner
+
 from annotator.errors import FormatError
 from models import dataset
 from models.dataset import PeopleSet
+from models.recipe import load_recipe, runner_config
 from tests.models.made import CHANNEL, centroid
 
 
@@ -56,6 +59,19 @@ def test_crops_decoded_on_request_are_those_decoded_at_once(dots_set, monkeypatc
     on_request = PeopleSet(str(dots_set))
     assert at_once.crops is not None and on_request.crops is None
     assert all(torch.equal(at_once[i]["crop"], on_request[i]["crop"]) for i in range(16))
+
+
+def test_too_many_crops_to_be_held_are_decoded_by_workers_and_come_in_the_same_order(dots_set, tmp_path, monkeypatch):
+    recipe = load_recipe("rtmpose_t_low", {"beta": {"dots": 0.45}, "batch": 4})
+    batches = {}
+    for name, decoded_bytes in (("held", 1 << 30), ("not held", 0)):
+        monkeypatch.setattr(dataset, "DECODED_BYTES", decoded_bytes)
+        config = runner_config(recipe, dots_set, None, tmp_path).train_dataloader
+        assert bool(config.num_workers) == (name == "not held")
+        batches[name] = list(Runner.build_dataloader(config, seed=0))
+    assert len(batches["held"]) == len(batches["not held"]) == 4
+    for here, there in zip(*batches.values(), strict=True):
+        assert all(torch.equal(here[column], there[column]) for column in ("row", "crop"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import nn
 
 from models import hooks, memory
 
-# Makes and frees as much as a large step's activations twice, and counts the pages that the system blanked for the second.
+# Makes and frees as much as a large step's activations twice; counts the pages that the system blanked for the second.
 CHILD = """
 import resource, sys
 import numpy as np

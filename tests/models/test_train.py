@@ -48,12 +48,16 @@ def test_the_papers_weights_are_the_defaults():
         (None, [{"name": "tinypose_mpii16"}, {"name": "dots"}], {"tinypose_mpii16": 0.25}),
         (None, [], {}),
         ({"dots": 0.2}, [{"name": "dots", "beta": 0.6}], {"dots": 0.2}),
+        ({}, [{"name": "dots", "beta": 0.6}, {"name": "tinypose"}], {"dots": 0.0, "tinypose": 0.0}),
+        ({}, [], {}),
     ],
-    ids=["as-the-set-says", "the-papers-where-it-does-not", "no-teachers", "the-recipe-comes-first"],
-)
+    ids=["as-the-set-says", "the-papers-where-it-does-not", "no-teachers", "the-recipe-comes-first", "none-is-heard",
+         "none-to-hear"],
+)  # fmt: skip
 def test_teachers_weights_come_from_the_recipe_or_the_set(tmp_path, told, teachers, beta):
-    (tmp_path / "set.json").write_text(json.dumps({"version": 1, "teachers": teachers}))
-    assert with_weights({"beta": told, "epochs": 3}, tmp_path) == {"beta": beta, "epochs": 3}
+    (tmp_path / "set.json").write_text(json.dumps({"version": 1, "teachers": teachers, "datasets": []}))
+    recipe = {"datasets": None, "epochs": 3}
+    assert with_weights(recipe | {"beta": told}, tmp_path) == recipe | {"beta": beta}
 
 
 def test_a_file_of_ones_own_is_a_recipe(tmp_path):

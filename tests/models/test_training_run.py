@@ -230,10 +230,12 @@ def test_an_interpreter_without_the_extra_is_told_what_to_install(dots_set, tmp_
         list(training.run(arguments(dots_set, tmp_path / "run")))
 
 
-def test_two_processes_train_the_papers_student_together(dots_set, tmp_path):
-    changes = (*SMALL, "epochs=2", "batch=4")
+@pytest.mark.parametrize("recipe", ["paper_t", "paper_s"])
+def test_two_processes_train_the_papers_students_together(dots_set, tmp_path, recipe):
+    # Of its two epochs the last one is augmented as the paper's last thirty are.
+    changes = (*SMALL, "epochs=2", "batch=4", "last_epochs=1")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    command = [*launch, "models.train", "--recipe", "paper_t", "--data", str(dots_set), "--check", str(dots_set),
+    command = [*launch, "models.train", "--recipe", recipe, "--data", str(dots_set), "--check", str(dots_set),
                "--out", str(tmp_path), "--set", *changes]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]

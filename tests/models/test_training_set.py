@@ -66,6 +66,18 @@ def test_a_box_fills_its_share_of_the_stored_crop(tmp_path):
     assert arrays(tmp_path / "set")["affine"] == pytest.approx(np.array([wanted, wanted]), abs=1e-4)
 
 
+def test_a_wider_stored_crop_is_larger_and_shows_the_box_as_large(tmp_path):
+    part = Part("dots", *dotted(tmp_path / "dots", 1))
+    write_set(tmp_path / "set", [part], [], UNION_21, Cache(None), context=2.7)
+    info = json.loads((tmp_path / "set" / "set.json").read_text())
+    assert (info["size_hw"], info["context"]) == ([576, 432], 2.7)
+    found = arrays(tmp_path / "set")
+    # As many pixels to a box as above; its middle (80, 60) goes to the middle (216, 288).
+    assert found["affine"][0] == pytest.approx(np.array([[2.13333, 0, 45.33333], [0, 2.13333, 160.0]]), abs=1e-4)
+    (pixels,) = stored_crops(tmp_path / "set", found["offset"])
+    assert pixels.shape == (576, 432, 3) and pixels[:, 200:230].any() and not pixels[:100].any()
+
+
 def test_keypoints_that_the_union_lacks_are_left_out(tmp_path):
     part = Part("lsp", *dotted(tmp_path / "lsp", 2, LSP_14, pixel_origin=1))
     write_set(tmp_path / "set", [part], [], UNION_21, Cache(None))

@@ -15,8 +15,9 @@ from tests.models.made import written
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from models.recipe import load_recipe
+from models.recipe import RECIPES, load_recipe
 from workflows.ablations import BUDGET, GRID, changes_of, chosen_rows, export, grid, people_of
+from workflows.paper_tables import BASES
 
 # The datasets of the real training set, and how many people each has.
 PEOPLE = {"coco": 4699, "coco2017": 370, "mpii": 1509, "lsp": 1000, "lspet": 3925}
@@ -75,6 +76,13 @@ def test_rows_are_chosen_by_name_or_with_a_seed_in_the_grid_s_order():
     assert chosen_rows([]) == list(GRID)
     with pytest.raises(InputError, match="got unifed"):
         chosen_rows(["unifed"])
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_paper_s_tables_ask_for_students_that_can_be_trained(base):
+    """Rows of the grid, or recipes."""
+    recipes = {path.stem for path in RECIPES.glob("*.py")}
+    assert set(BASES[base]) <= ({row.name for row in GRID} if base == "evening" else recipes)
 
 
 def test_fewer_people_than_a_batch_are_refused(real):

@@ -108,10 +108,30 @@ def test_a_difference_counts_where_neither_seeds_nor_pictures_could_turn_it(gain
     assert difference(no, yes).verdict() == verdict
 
 
+def reported(runs, *base: str) -> list[str]:
+    """The report on students of these recipes, where no dataset is."""
+    none = dict.fromkeys(("coco", "mpii", "halpe", "lsp"))
+    return list(report(argparse.Namespace(runs=runs, out=runs, students=[], base=base, **none)))
+
+
 def test_a_grid_that_was_not_run_says_so_in_every_table(tmp_path):
-    given = argparse.Namespace(runs=tmp_path, out=tmp_path, students=[], coco=None, mpii=None, halpe=None, lsp=None)
-    lines = list(report(given))
+    lines = reported(tmp_path, "evening")
     tables = [line for line in lines if line.startswith("###")]
     assert [title.split(":")[0] for title in tables] == [f"### Table {number}" for number in range(1, 6)]
     ours = [line for line in lines if line.startswith("| ") and "not run" in line]
-    assert len(ours) == 6 + 3 + 6 + 9 + 1  # rows of Table 1, figures of 2, 3 and 4, the unified student's row of 5
+    assert len(ours) == 8 + 3 + 6 + 9 + 1  # rows of Table 1, figures of 2, 3 and 4, the unified student's row of 5
+
+
+def test_students_of_one_dataset_stand_beside_the_unified_one_without_teachers_too(tmp_path):
+    rows = [line for line in reported(tmp_path, "evening") if line.startswith("| labels_only-0")]
+    assert rows == [f"| labels_only-0 | {on}, no teachers | not run |" for on in ("unified", "unified*")]
+
+
+def test_the_papers_own_students_have_all_rows_and_each_their_tables_2_to_4(tmp_path):
+    lines = reported(tmp_path, "paper_t", "paper_s")
+    table_1 = [line.split(" | ")[:2] for line in lines[: lines.index("### Table 2: distillation no / yes, paper_t")]]
+    ours = [f"| paper_{size}{end}-0" for size in "ts" for end in ("_mpii", "_coco", "_labels", "") for _ in "1*"]
+    assert [name for name, *_ in table_1 if name.startswith("| paper_")] == ours
+    tables = [line for line in lines if line.startswith("### Table") and line.endswith(("paper_t", "paper_s"))]
+    assert [(line[10], line[-1]) for line in tables] == [(number, size) for size in "ts" for number in "234"]
+    assert lines[-5:-3] == ["| paper_t-0 | not run |", "| paper_s-0 | not run |"]

@@ -80,6 +80,17 @@ def test_the_papers_file_is_read_from_the_official_layouts(tmp_path):
         ("coco", 3), ("mpii", 3)]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("", (320, 240)), ("context = 2.7\n", (576, 432))], ids=["as-it-is", "wide"]
+)
+def test_a_set_stores_as_much_around_people_as_its_file_says(tmp_path, text, size):
+    config = configured(tmp_path, text + sources(tmp_path, "coco"))
+    main(["--config", str(config), "--data", str(tmp_path), "--out", str(tmp_path / "sets")])
+    assert json.loads((tmp_path / "sets" / "train" / "set.json").read_text())["size_hw"] == list(size)
+    (tmp_path / "more.toml").write_text('base = "mine.toml"\n')
+    assert load(tmp_path / "more.toml").context == load(config).context
+
+
 def test_without_a_union_the_student_has_the_keypoints_of_all_datasets(tmp_path):
     made = plan(load(configured(tmp_path, sources(tmp_path, "coco") + sources(tmp_path, "halpe"))), tmp_path)
     assert made.skeleton.keypoints == HALPE_26.keypoints

@@ -1,0 +1,5 @@
+"""`paper_s` without teachers: the paper's Tables 2 to 4, `no`."""
+
+_base_ = "paper_s"
+beta = {}
+alpha = 1.0
