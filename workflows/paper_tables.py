@@ -61,6 +61,12 @@ SINGLE: tuple[tuple[str, str, int, Sequence[str]], ...] = (
     ("yes", "unified*", 21, BOTH),
 )
 
+# What sharing does: a figure, on whose people, of which keypoints, and whose own student it begins with.
+PEOPLE_OF: tuple[tuple[str, str, Sequence[str], str], ...] = (
+    ("ap", "coco", (), "coco"), ("pckh_0.5", "mpii", (), "mpii"),
+    ("ap", "coco", SHARED, "mpii"), ("pckh_0.5", "mpii", SHARED, "coco"),
+)  # fmt: skip
+
 
 def percent(value: float) -> str:
     """A figure as tables show it.
@@ -141,8 +147,24 @@ def table_1(here: Bench, rows: Sequence[tuple[Student, str, int, Sequence[str]]]
         "",
         "`*`: on the dataset that was not trained on (`unified*`: on both) only the 12 shared keypoints count.",
     )
-    yield "Without it, keypoints that a student was never taught count as they come. Students of one dataset have no"
-    yield from ("teachers: what the other dataset's people do for them shows beside the unified one without any.", "")
+    yield from ("Without it, keypoints that a student was never taught count as they come.", "")
+
+
+def shared_out(here: Bench, runs: Path, trained: Trained) -> Iterator[str]:
+    """What the other datasets' people do for a student, and what teachers do then, paired by image, of seed 0."""
+    students = {name: of_grid(runs, f"{folder}-0") for name, folder in trained._asdict().items()}
+    if not all(student.here for student in students.values()):
+        return
+    yield from head(
+        "figure", "the student of", "alone", "of both, no teachers", "its gain", "with teachers", "its gain"
+    )
+    for name, kind, shared, own in PEOPLE_OF:
+        found = {who: here.figures(student, kind, shared) for who, student in students.items()}
+        one, no, yes = (of[name] if (of := found[who]) else None for who in (own, "no", "yes"))
+        if one and no and yes:
+            cells = (cell(one), cell(no), gained(no.minus(one)), cell(yes), gained(yes.minus(no)))
+            yield row(f"{kind.upper()}{'*' * bool(shared)} {TITLES[name]}", own.upper(), *cells)
+    yield from ("", "The first gain is over the student alone, the second over the one before it.", "")
 
 
 @dataclass(frozen=True)
@@ -247,6 +269,8 @@ def report(given: argparse.Namespace) -> Iterator[str]:
         for which, on, known, shared in SINGLE
     ]
     yield from table_1(here, [*rows, *((other, "unified", 21, ()) for other in others)])
+    for trained in bases.values():
+        yield from shared_out(here, given.runs, trained)
     for base, trained in bases.items():
         pairs, of = pairs_of(here, given.runs, trained), f", {base}" if len(bases) > 1 else ""
         yield from ablation(f"Table 2: distillation no / yes{of}", paper.TABLE_2, pairs)

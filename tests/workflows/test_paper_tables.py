@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from workflows import paper
 from workflows.measuring import SHARED, Bench, Resampled, Student, of_grid
-from workflows.paper_tables import ablation, both, difference, report, table_1, table_5
+from workflows.paper_tables import BASES, ablation, both, difference, report, shared_out, table_1, table_5
 
 STUDENT = Student("made", "made")
 
@@ -50,6 +51,24 @@ def test_table_1_has_the_paper_s_rows_then_ours_with_the_average_of_both_test_se
     assert lines[12] == f"| made | MPII | {mpii} | 25.0 (25.0 to 25.0) | {other} | 16 | 50.0 (50.0 to 50.0) |"
     assert lines[13] == f"| made | MPII* | {mpii} | 40.0 (40.0 to 40.0) | {other} | 16 | 57.5 (57.5 to 57.5) |"
     assert lines[14] == "| coco_only-0 | COCO | not run |"
+
+
+def test_what_sharing_and_teachers_do_to_each_datasets_people_is_told_apart(tmp_path):
+    trained = BASES["evening"]
+    measured = {}
+    for folder, ap in zip(trained, (0.1, 0.4, 0.3, 0.45), strict=True):
+        card = of_grid(tmp_path, f"{folder}-0").card
+        Path(card).parent.mkdir(parents=True)
+        Path(card).touch()
+        figures = {"ap": ap}
+        measured |= known(card, coco=figures, coco_=figures, mpii={"pckh_0.5": ap}, mpii_={"pckh_0.5": ap})
+    lines = list(shared_out(Bench(dict.fromkeys(("coco", "mpii"), tmp_path), tmp_path, measured), tmp_path, trained))
+    assert [line.split(" | ")[0::2] for line in lines[2:6]] == [
+        ["| COCO AP", "40.0 (40.0 to 40.0)", "-10.0 (-10.0 to -10.0)", "+15.0 (+15.0 to +15.0) |"],
+        ["| MPII PCKh@.5", "10.0 (10.0 to 10.0)", "+20.0 (+20.0 to +20.0)", "+15.0 (+15.0 to +15.0) |"],
+        ["| COCO* AP", "10.0 (10.0 to 10.0)", "+20.0 (+20.0 to +20.0)", "+15.0 (+15.0 to +15.0) |"],
+        ["| MPII* PCKh@.5", "40.0 (40.0 to 40.0)", "-10.0 (-10.0 to -10.0)", "+15.0 (+15.0 to +15.0) |"],
+    ]
 
 
 def test_without_a_dataset_its_columns_stay_empty(here):
