@@ -28,9 +28,9 @@ def section(page: str, name: str) -> str:
 
 
 def columns(text: str) -> dict[str, dict[str, str]]:
-    """Student -> row -> cell, of the one table in a section."""
+    """Student -> row -> cell, of the one table in a section; n is the same for all."""
     head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
-    return {student: {row[0]: row[k] for row in rows} for k, student in enumerate(head) if k}
+    return {student: {row[0]: row[k] for row in rows} for k, student in enumerate(head) if student not in ("", "n")}
 
 
 @pytest.mark.parametrize("card", SHIPPED, ids=lambda card: card.name)

@@ -1,12 +1,13 @@
 """LSP's clicked neck and crown beside MPII's constructed upper_neck and head_top: how far apart, and what for.
 
-    python -m workflows.lsp_head --data DATA --out work_dirs/offsets [--only TABLE ...] [--student default]
+    python -m workflows.lsp_head --data DATA --out work_dirs/offsets [--only TABLE ...] [--students default teachers]
 
 `tilt`: LSP's labels minus MPII's as two networks see them (`looks.py`), along the network's own head line (upper_neck
 to head_top, whose length is 1) and to the person's left; all people, and thirds by the angle between labelled head line
 and torso. PCKh's head size is .75 of that length. `targets`: does LSP's label, moved by OFFSET, tell more than the
-teacher's word alone? A network that never saw LSP is the judge. `transfer`: a student's neck and head top on LSP's test
-half, as they are and moved by OFFSET; a student that had no such label has to place them from other datasets alone.
+teacher's word alone? A network that never saw LSP is the judge. `transfer`: neck and head top of students, single
+teachers and the fused `teachers` on LSP's test half, as they are and moved by OFFSET; a student that had no such label
+has to place them from other datasets alone.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from annotator.metrics.bootstrap import bootstrap_ratios, interval
 from annotator.metrics.pck import torso_size
 from annotator.people import BoolArray
 from annotator.skeletons import UNION_21, FloatArray
+from annotator.students import registry
+from annotator.students.ensemble import fuse
 from annotator.training import Part
 from workflows.looks import Look, Looking, Median, cell, frame, median
-from workflows.measuring import STAND_IN
+from workflows.measuring import STAND_IN, as_union
+from workflows.results import weights
 from workflows.teachers import gained
-from workflows.words import ROUNDS
+from workflows.words import ROUNDS, words
 
 CLICKED = {ours: theirs for theirs, ours in STAND_IN["lsp"].items()}  # our keypoint -> what LSP clicked
 # Who looks: the twin was trained on LSP's first half, its labels moved by an earlier estimate, so it is no witness of
@@ -142,27 +146,39 @@ def targets(ask: Looking) -> list[str]:
     return [*lines, ""]
 
 
-def transfer(ask: Looking, student: str) -> list[str]:
+def seen_by(ask: Looking, student: str, part: str) -> tuple[str, Look, list[tuple[str, str]]]:
+    """What is proposed of everybody, by whom, and the networks' names and hashes; several networks are fused."""
+    model, here = registry.resolve(student, UNION_21), ask.parts[part]
+    packs = np.stack([words(net, here, ask.cache) for net in model.networks])
+    trust = np.array([net.card.trust_over(UNION_21) for net in model.networks])
+    said = fuse(packs, trust, here.people.scale_px())[0] if len(packs) > 1 else packs[0]
+    labels = as_union(here.people, STAND_IN["lsp"]).xy
+    return model.name, Look(said[..., :2], labels, here), [(net.card.name, net.digest) for net in model.networks]
+
+
+def transfer(ask: Looking, students: Sequence[str]) -> list[str]:
     """The table `transfer`: PCK of the torso on LSP's test half."""
-    one = ask.look(student, "lsp/test", sure=0)
-    lines = [f"### {Path(student).stem}'s neck and head top on LSP's test half, PCK of the torso, %", ""]
-    lines += ["| keypoint | n | @.2 as it is | @.2 moved | gain | @.1 as it is | @.1 moved | gain |", f"|{'---|' * 8}"]
-    reference = torso_size(one.labels, UNION_21)
+    lines = ["### Neck and head top on LSP's test half, PCK of the torso, %", ""]
+    lines += ["| keypoint | who | n | @.2 as it is | moved | gain | @.1 as it is | moved | gain |", f"|{'---|' * 9}"]
+    looks = [seen_by(ask, student, "lsp/test") for student in students]
     for name in OFFSET:
-        k, cells = UNION_21.index(name), []
-        n = np.isfinite(one.labels[:, k]).all(axis=1) & (np.nan_to_num(reference) > 0)
-        for threshold in (0.2, 0.1):
-            errors = [
-                np.linalg.norm(xy[:, k] - one.labels[:, k], axis=1) for xy in (one.said, shifted(one.said, OFFSET))
-            ]
-            hits = np.stack([n & (error <= threshold * reference) for error in errors], axis=1).astype(np.float64)
-            counted = np.stack([n, n], axis=1).astype(np.float64)
-            drawn = bootstrap_ratios(hits, counted, one.image, int(one.image.max()) + 1, ROUNDS, seed=0)
-            share, bounds = hits.sum(axis=0) / n.sum(), interval(drawn)
-            cells += [f"{100 * share[i]:.1f} ({100 * bounds[0, i]:.1f} to {100 * bounds[1, i]:.1f})" for i in range(2)]
-            cells.append(gained("pck_0.2", share[1] - share[0], *interval(drawn[:, 1] - drawn[:, 0]).tolist()))
-        lines.append(f"| {name} | {int(n.sum()):,} | {' | '.join(cells)} |")
-    return [*lines, ""]
+        lines += [f"| {name} | {who} | {' | '.join(near(one, name))} |" for who, one, _ in looks]
+    return [*lines, "", weights(pair for *_, pairs in looks for pair in pairs), ""]
+
+
+def near(one: Look, name: str) -> Iterator[str]:
+    """Cells of a row: n, then at .2 and .1 of the torso the share as it is, moved, and the gain."""
+    k, reference = UNION_21.index(name), torso_size(one.labels, UNION_21)
+    n = np.isfinite(one.labels[:, k]).all(axis=1) & (np.nan_to_num(reference) > 0)
+    yield f"{int(n.sum()):,}"
+    for threshold in (0.2, 0.1):
+        errors = [np.linalg.norm(xy[:, k] - one.labels[:, k], axis=1) for xy in (one.said, shifted(one.said, OFFSET))]
+        hits = np.stack([n & (error <= threshold * reference) for error in errors], axis=1).astype(np.float64)
+        counted = np.stack([n, n], axis=1).astype(np.float64)
+        drawn = bootstrap_ratios(hits, counted, one.image, int(one.image.max()) + 1, ROUNDS, seed=0)
+        share, bounds = hits.sum(axis=0) / n.sum(), interval(drawn)
+        yield from (f"{100 * share[i]:.1f} ({100 * bounds[0, i]:.1f} to {100 * bounds[1, i]:.1f})" for i in range(2))
+        yield gained("pck_0.2", share[1] - share[0], *interval(drawn[:, 1] - drawn[:, 0]).tolist())
 
 
 def report(given: argparse.Namespace) -> Iterator[list[str]]:
@@ -177,7 +193,7 @@ def report(given: argparse.Namespace) -> Iterator[list[str]]:
         lsp = given.data / "lsp"
         whole = formats.read(lsp / "joints.mat", lsp / "images", "lsp", source="lsp")
         ask.parts["lsp/test"] = Part("lsp", whole.images, whole.people.take(slice(FIRST_HALF, None)))
-        yield transfer(ask, given.student)
+        yield transfer(ask, given.students)
 
 
 @command_line
@@ -188,7 +204,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     tables = ("tilt", "targets", "transfer")
     parser.add_argument("--only", nargs="+", choices=tables, default=tables, metavar="TABLE")
-    parser.add_argument("--student", default="default")
+    parser.add_argument("--students", nargs="+", default=["default"], help="for `transfer`; teachers too")
     for lines in report(parser.parse_args()):
         print("\n".join(lines), flush=True)
     return 0

@@ -6,9 +6,9 @@ Shared names need not mean the same place. Networks look at people of two datase
 differences in torso lengths, up the body (hips to shoulders) and to the person's left; medians, 95 % intervals by
 image, in bold where these keep clear of 0. An offset is agreed on where all networks find it so, on the same side.
 `bias` is each network against its own dataset's labels in pixels of its crop, the unit of its card's constants;
-`applied` is what moving hips by the offset buys on `choose`; `taught` is where a training set SET (of
-`workflows.training_set`) teaches the hips to be, and where the student puts them on `choose`. Necks and head tops:
-`workflows.lsp_head`.
+`applied` is what moving hips by the offset buys on `choose`; `taught`, where a training set SET (of
+`workflows.training_set`) is named, is where it teaches the hips to be, and where the student puts them on `choose`.
+Necks and head tops: `workflows.lsp_head`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from annotator.students import crop
 from annotator.students.ensemble import fuse
 from annotator.students.onnx import OnnxModel
 from workflows.looks import TORSO, Looking, agreed, between, cell, frame, median, moved
+from workflows.results import weights
 from workflows.teachers import cell as figure
 from workflows.teachers import gained
 from workflows.words import MEAN, Bench, compare, teachers, words
 
 HIPS = UNION_21.indices(TORSO[1])
+TABLES = ("bias", "conventions", "applied", "taught")
 # Who is asked about a pair of datasets, and on which people of the second: a network that was trained on `train` is
 # biased there towards its labels, and looks at `choose`.
 WITNESSES = {"tinypose": "mpii", "tinypose_mpii16": "mpii/choose"}
@@ -133,12 +135,18 @@ def taught(folder: Path) -> list[str]:
 
 def learnt(ask: Looking, student: str) -> list[str]:
     """Where a student puts the hips of `choose`, up the body from the label."""
-    lines = [f"### Hips as {student} places them", "", "| on | n | torso lengths above the label |", "|---|---|---|"]
+    net = ask.network(student)
+    lines = [
+        f"### Hips as {net.card.name} places them",
+        "",
+        "| on | n | torso lengths above the label |",
+        "|---|---|---|",
+    ]
     for part in ("coco/choose", "mpii/choose"):
         one = ask.look(student, part, sure=0)
         found = median(one.offsets()[:, HIPS, 0].mean(axis=1), one.image)
         lines.append(f"| {part} | {found.n} | {cell(found)} |")
-    return [*lines, ""]
+    return [*lines, "", weights([(net.card.name, net.digest)]), ""]
 
 
 def report(given: argparse.Namespace) -> Iterator[list[str]]:
@@ -147,18 +155,19 @@ def report(given: argparse.Namespace) -> Iterator[list[str]]:
     Raises:
         InputError: `taught` without a training set.
     """
-    if "taught" in given.only and given.set is None:
+    only = given.only or (TABLES if given.set else TABLES[:-1])
+    if "taught" in only and given.set is None:
         raise InputError(expected("a training set for `taught`", "none", "--set"))
     ask = Looking.at(given.data, given.out)
-    if "bias" in given.only:
+    if "bias" in only:
         yield from (bias(ask, name) for name in OWN)
-    if {"conventions", "applied"} & set(given.only):
-        found = {pair: conventions(ask, pair) for pair in (PAIRS if "conventions" in given.only else PAIRS[:1])}
-        if "conventions" in given.only:
+    if {"conventions", "applied"} & set(only):
+        found = {pair: conventions(ask, pair) for pair in (PAIRS if "conventions" in only else PAIRS[:1])}
+        if "conventions" in only:
             yield from (lines for lines, _ in found.values())
-        if "applied" in given.only:
+        if "applied" in only:
             yield applied(ask, found[PAIRS[0]][1])
-    if "taught" in given.only:
+    if "taught" in only:
         yield taught(given.set)
         yield learnt(ask, given.student)
 
@@ -169,8 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    tables = ("bias", "conventions", "applied", "taught")
-    parser.add_argument("--only", nargs="+", choices=tables, default=tables[:3], metavar="TABLE")
+    parser.add_argument("--only", nargs="+", choices=TABLES, metavar="TABLE")
     parser.add_argument("--set", type=Path, help="training set, for `taught`")
     parser.add_argument("--student", default="default")
     for lines in report(parser.parse_args()):

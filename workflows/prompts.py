@@ -5,62 +5,57 @@
 Some keypoints of labelled people are hidden: the four of MPII that COCO lacks, MPII's limbs in two groups, the five
 face keypoints of COCO that MPII lacks, and parts of these. Each group once alone, so that the student is given all
 other labels, and once with everything else hidden too, so that it has the picture alone. Both are the user's commands;
-figures per keypoint with 95 % intervals by image. Pelvis and thorax follow from hips and shoulders by a rule where
-those are labelled, so they are exact when given the rest.
+figures per keypoint with 95 % intervals by image, and the gain, paired on the same images, in bold where its interval
+keeps clear of 0. Pelvis and thorax follow from hips and shoulders by a rule where those are labelled, so they are exact
+when given the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from annotator.evaluation import tables
-from workflows.results import SETS, annotator
+from workflows.paired import ONLY, Counted, Key, compared, counted
+from workflows.results import SETS, annotator, made, networks, weights
+from workflows.teachers import cell, gained
 
 LIMBS = {"elbows and knees": ("elbow", "knee"), "wrists and ankles": ("wrist", "ankle")}
 # Keypoints that are hidden together, by dataset.
 HIDDEN = {
     "mpii": {
-        "what COCO lacks": ("upper_neck", "head_top", "pelvis", "thorax"),
+        "what COCO lacks": ONLY["mpii"][0],
         **{name: tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
            for name, parts in LIMBS.items()},
     },
     "coco": {
-        "what MPII lacks": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        "what MPII lacks": ONLY["coco"][0],
         "nose": ("nose",), "eyes": ("left_eye", "right_eye"), "ears": ("left_ear", "right_ear"),
     },
 }  # fmt: skip
-HEADER = "| hidden together | keypoint | n | given the other labels | from the picture alone |\n|---|---|---|---|---|"
+HEADER = "| hidden together | keypoint | n | given the other labels | from the picture alone | gain |\n|" + "---|" * 6
 METRICS = {"mpii": ("pckh_0.5", "pckh_0.1"), "coco": ("similarity",)}
 
 
-def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tuple[str, ...]) -> dict[str, Any]:
-    """Per-keypoint figures of one run of `propose` and `evaluate`."""
+def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tuple[str, ...]) -> dict[Key, Counted]:
+    """Per-keypoint figures of one run of `propose`, with their resamples."""
     one = SETS[name]
     labels, images = str(data / str(one["annotations"]).replace("test", split)), str(data / one["images"])
     source = ["--annotations", labels, "--images", images]
     annotator("propose", *source, "--out", str(out), "--student", student, "--hide", ",".join(hide))
-    against = ["--against", labels, "--images", images, "--format", one["format"], *one["filter"]]
-    result: dict[str, Any] = json.loads(annotator("evaluate", str(out), *against, "--json"))["per_keypoint"]
-    return result
+    return counted(compared(out, name, data, out, split))
 
 
-def rows(name: str, group: str, told: dict[str, Any], alone: dict[str, Any]) -> list[str]:
-    """Markdown: a row a hidden keypoint and figure, given the other labels, and from the picture alone."""
+def rows(name: str, group: str, told: Mapping[Key, Counted], alone: Mapping[Key, Counted]) -> list[str]:
+    """Markdown: a row a hidden keypoint and figure, given the other labels, from the picture alone, and the gain."""
     lines = []
     for keypoint in HIDDEN[name][group]:
         for metric in METRICS[name]:
-            figures = [both[keypoint][metric] for both in (told, alone)]
-            cells = [
-                f"{tables.cell(metric, one['value'])} ({tables.cell(metric, one['low'])} to"
-                f" {tables.cell(metric, one['high'])})"
-                for one in figures
-            ]
-            lines.append(
-                f"| {group} | {keypoint}, {tables.TITLES[metric]} | {figures[0]['people']} | {' | '.join(cells)} |"
-            )
+            given, without = told[metric, keypoint], alone[metric, keypoint]
+            cells = [cell(metric, *one.figure) for one in (given, without)]
+            cells.append(gained(metric, *given.minus(without).figure))
+            lines.append(f"| {group} | {keypoint}, {tables.TITLES[metric]} | {given.n} | {' | '.join(cells)} |")
     return lines
 
 
@@ -75,11 +70,12 @@ def main() -> None:
     for name, groups in HIDDEN.items():
         folder = given.out / f"{name}-{given.split}-{Path(given.student).stem}"
         alone = measure(name, given.split, given.student, given.data, folder / "alone", ("all",))
-        print(f"### {name}/{given.split}\n\n{HEADER}")
+        one = made(folder / "alone")
+        print(f"### {name}/{given.split}: {one['student']}\n\n{HEADER}")
         for number, (group, hidden) in enumerate(groups.items()):
             told = measure(name, given.split, given.student, given.data, folder / f"told-{number}", hidden)
             print("\n".join(rows(name, group, told, alone)), flush=True)
-        print()
+        print(f"\n{weights(networks(one))}\n")
 
 
 if __name__ == "__main__":

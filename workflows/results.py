@@ -5,7 +5,7 @@
 Runs the commands that a user would run, `annotator propose --hide all` and `annotator evaluate --json`, and prints one
 Markdown table a test set, with 95 % intervals by image and the commands. OKS of COCO people with at least 8 keypoints,
 and an area above 64^2, MPII people with all 16 keypoints, LSP's official test half; boxes as given by the datasets
-(MPII: from centre and scale; LSP: around the keypoints).
+(MPII: from centre and scale; LSP: around the keypoints). n counts people for OKS, AP and AR, keypoints for the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,31 @@ def annotator(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def measure(student: str, name: str, data: Path, out: Path) -> dict[str, Any]:
-    """Propose with everything hidden, evaluate, and keep both commands with the figures."""
+def propose(student: str, name: str, data: Path, out: Path) -> tuple[Path, list[str]]:
+    """Propose with everything hidden; the project's folder, and the command."""
     one = SETS[name]
     folder = out / f"{name}-{Path(student).stem}"
     source = ["--annotations", str(data / one["annotations"]), "--images", str(data / one["images"])]
     listed = ["--list", str(lsp_test(out))] if name == "lsp" else []
-    propose = ["propose", *source, "--out", str(folder), "--student", student, "--hide", "all", *listed]
-    annotator(*propose)
+    command = ["propose", *source, "--out", str(folder), "--student", student, "--hide", "all", *listed]
+    annotator(*command)
+    return folder, command
+
+
+def made(folder: Path) -> dict[str, Any]:
+    """What a project's round says of itself: the student, and its networks with their hashes."""
+    return tomllib.loads((folder / "rounds" / "001" / "round.toml").read_text())
+
+
+def measure(student: str, name: str, data: Path, out: Path) -> dict[str, Any]:
+    """Propose with everything hidden, evaluate, and keep both commands with the figures."""
+    one = SETS[name]
+    folder, proposing = propose(student, name, data, out)
+    listed = ["--list", str(lsp_test(out))] if name == "lsp" else []
     against = ["--against", str(data / one["annotations"]), "--images", str(data / one["images"])]
     evaluate = ["evaluate", str(folder), *against, "--format", one["format"], *listed, *one["filter"]]
     result = json.loads(annotator(*evaluate, "--json"))
-    made = tomllib.loads((folder / "rounds" / "001" / "round.toml").read_text())
-    kept = {"set": name, "propose": propose, "evaluate": evaluate, "round": made, "result": result}
+    kept = {"set": name, "propose": proposing, "evaluate": evaluate, "round": made(folder), "result": result}
     (folder / "results.json").write_text(json.dumps(kept, indent=1))
     return kept
 
@@ -78,6 +91,27 @@ def cell(figure: dict[str, Any], name: str) -> str:
     return f"{tables.cell(name, figure['value'])} ({low} to {high})"
 
 
+def counted(figure: dict[str, Any], metric: str) -> str:
+    """What a figure rests on: people where each has one, as in OKS and AP, else keypoints."""
+    each = metric.startswith("pck") or metric == "similarity"
+    return f"{figure['keypoints' if each else 'people']:,}"
+
+
+def weights(networks: Iterable[tuple[str, str]]) -> str:
+    """The line below a table that says whose figures these are.
+
+    >>> weights([("mine", "91b954e1ca33eabf"), ("mine", "91b954e1ca33eabf"), ("yours", "73e84412396b35ce")])
+    'Weights (sha256): mine 91b954e1ca33, yours 73e84412396b.'
+    """
+    named = dict.fromkeys(f"{name} {digest[:12]}" for name, digest in networks)
+    return f"Weights (sha256): {', '.join(named)}."
+
+
+def networks(*rounds: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and hashes of what proposed in some rounds."""
+    return [(net["name"], net["sha256"]) for one in rounds for net in one["networks"]]
+
+
 def summary(name: str, kept: list[dict[str, Any]], **places: Path) -> str:
     """One test set as Markdown: figures, then keypoints, a column a student.
 
@@ -89,19 +123,24 @@ def summary(name: str, kept: list[dict[str, Any]], **places: Path) -> str:
     students = [one["round"]["student"] for one in kept]
     first = kept[0]["result"]["summary"][SHOWN[name][0]]
     lines = [f"### {name}: {first['people']} people, {first['keypoints']} keypoints, {first['images']} images", ""]
-    lines += [f"| | {' | '.join(students)} |", f"|---|{'---|' * len(students)}"]
+    lines += [f"| | n | {' | '.join(students)} |", f"|---|---|{'---|' * len(students)}"]
     for metric in SHOWN[name]:
-        cells = [cell(one["result"]["summary"][metric], metric) for one in kept]
-        lines.append(f"| {tables.TITLES[metric]} | {' | '.join(cells)} |")
+        figures = [one["result"]["summary"][metric] for one in kept]
+        lines.append(row(tables.TITLES[metric], metric, figures))
     metric = {"coco": "similarity", "mpii": "pckh_0.5", "lsp": "pck_0.2"}[name]
-    for keypoint, row in kept[0]["result"]["per_keypoint"].items():
-        if row.get(metric, {}).get("value") is not None:
-            cells = [tables.cell(metric, one["result"]["per_keypoint"][keypoint][metric]["value"]) for one in kept]
-            lines.append(f"| {keypoint}, {tables.TITLES[metric]} | {' | '.join(cells)} |")
+    for keypoint, first in kept[0]["result"]["per_keypoint"].items():
+        if first.get(metric, {}).get("value") is not None:
+            figures = [one["result"]["per_keypoint"][keypoint][metric] for one in kept]
+            lines.append(row(f"{keypoint}, {tables.TITLES[metric]}", metric, figures))
     commands = [["annotator", *one[key]] for one in kept for key in ("propose", "evaluate")]
     lines += ["", "```", *(" ".join(shown(word, places) for word in command) for command in commands), "```", ""]
-    weights = [f"{net['name']} {net['sha256'][:12]}" for one in kept for net in one["round"]["networks"]]
-    return "\n".join([*lines, f"Weights (sha256): {', '.join(weights)}.", ""])
+    return "\n".join([*lines, weights(networks(*(one["round"] for one in kept))), ""])
+
+
+def row(title: str, metric: str, figures: list[dict[str, Any]]) -> str:
+    """A figure of all students, on the same people."""
+    cells = " | ".join(cell(one, metric) for one in figures)
+    return f"| {title} | {counted(figures[0], metric)} | {cells} |"
 
 
 def shown(argument: str, places: dict[str, Path]) -> str:

@@ -1,13 +1,14 @@
 """The keypoints that a dataset never labels, on its own people: do they lie where labels say they must?
 
     python -m workflows.unlabelled --data DATA --out OUT [--student default] [--split test]
-    python -m workflows.unlabelled --counted OUT/count.csv
+    python -m workflows.unlabelled --counted workflows/eye_count.csv
 
 COCO has no neck and head top, MPII no face. `annotator propose` adds them as it does for a user, with all labels given.
 Printed is how often the added points keep the checks of `workflows.consistency`, beside the rate of the fused teachers'
 points, and of those moved by half a head in a random direction: what a wrong answer gets. What a right answer gets is
 to be seen where the other dataset labels the points in question. Then 50 people of each, seeded, are drawn on contact
-sheets, with count.csv beside them to fill in, which `--counted` counts.
+sheets, with count.csv beside them to fill in, which `--counted` counts. eye_count.csv is the list that was filled for
+docs/results.md.
 """
 
 from __future__ import annotations

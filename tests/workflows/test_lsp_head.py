@@ -88,9 +88,11 @@ def clicked(folder: Path, times: float) -> Part:
 def test_a_head_top_moved_by_the_offset_is_measured_against_the_crown(tmp_path, times, moved):
     card = networks.prompted_student(tmp_path)
     ask = Looking({"lsp/test": clicked(tmp_path, times)}, tmp_path / "kept.sqlite")
-    row = transfer(ask, str(card))[-2].split(" | ")
+    *_, last, _, weights, _ = transfer(ask, [str(card)])
+    row = last.split(" | ")
     # A head line of 9 crop pixels, a torso of hypot(10, 16) = 18.9: OFFSET is 1.6 pixels, .2 of the torso 3.8. Three
     # times OFFSET is 4.7 away as it is and 3.1 when moved; five times 7.8 and 6.3.
     as_it_is = 100 if times == 1 else 0
-    assert row[:2] == ["| head_top", "2"]
-    assert row[2:4] == [f"{value:.1f} ({value:.1f} to {value:.1f})" for value in (as_it_is, moved)]
+    assert row[:3] == ["| head_top", "prompted", "2"]
+    assert weights.startswith("Weights (sha256): prompted ")
+    assert row[3:5] == [f"{value:.1f} ({value:.1f} to {value:.1f})" for value in (as_it_is, moved)]

@@ -17,6 +17,7 @@ from annotator.students.onnx import OnnxModel
 from annotator.training import Part, write_set
 from tests.students.test_onnx import BOX, SPOT, scene
 from tests.workflows.test_teachers import part_in_memory, teacher
+from workflows import offsets
 from workflows.looks import Looking
 from workflows.offsets import HIPS, applied, bias, conventions, hips_row, report, taught
 from workflows.words import Bench
@@ -98,3 +99,15 @@ def test_what_a_set_teaches_needs_a_set(tmp_path):
     given = argparse.Namespace(only=["taught"], set=None, data=tmp_path, out=tmp_path, student="default")
     with pytest.raises(InputError, match="--set: expected a training set"):
         next(report(given))
+
+
+@pytest.mark.parametrize(("folder", "last"), [(None, "applied"), (Path("set"), "learnt")])
+def test_where_a_set_is_named_all_tables_are_made(monkeypatch, tmp_path, folder, last):
+    monkeypatch.setattr(offsets.Looking, "at", lambda data, out: None)
+    monkeypatch.setattr(offsets, "conventions", lambda ask, pair: (["conventions"], None))
+    for name in ("bias", "applied", "taught", "learnt"):
+        monkeypatch.setattr(offsets, name, lambda *_, name=name: [name])
+    given = argparse.Namespace(only=None, set=folder, data=tmp_path, out=tmp_path, student="default")
+    made = [lines[0] for lines in report(given)]
+    assert made[:5] == ["bias", "bias", "conventions", "conventions", "conventions"] and made[-1] == last
+    assert ("taught" in made) == (folder is not None)

@@ -15,6 +15,7 @@ from annotator.proposals import KIND
 from annotator.skeletons import UNION_21
 from tests import scenes
 from tests.builders import make_proposals
+from tests.conftest import ROOT
 from workflows import contact_sheet
 from workflows.consistency import CHECKS, Heads, counts
 from workflows.unlabelled import Completed, moved, sheets
@@ -172,3 +173,8 @@ def test_a_list_that_is_not_filled_is_refused_with_its_line(tmp_path):
     contact_sheet.write_list(tmp_path / "count.csv", [["1", "coco:1", "head_top", "proposed", ""]])
     with pytest.raises(FormatError, match="line 2: expected one of no, yes, unsure, outside, got ''"):
         contact_sheet.counted(tmp_path / "count.csv")
+
+
+def test_the_published_counts_are_those_of_the_list_that_is_kept():
+    page, kept = (ROOT / "docs" / "results.md").read_text(), ROOT / "workflows" / "eye_count.csv"
+    assert contact_sheet.counted(kept).strip() in page
