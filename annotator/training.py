@@ -31,7 +31,7 @@ from annotator.students.readout import Readout
 
 VERSION = 1
 # The stored crop shows 1.25 boxes times this, so that augmentation finds real pixels beyond the network's crop.
-# Of another context it has another size, and a box as many pixels: 2.7 holds all that RTMPose's augmentation can show
+# Of another context it has another size, and a box as many pixels: 2.7 holds nearly all that RTMPose can show
 # (1.25 boxes times 1.4, turned, shifted by .16), in 3.2 times the pixels.
 CONTEXT, FACTOR, STORED_HW = 1.5, 1.25, (320, 240)
 JPEG_QUALITY = 90

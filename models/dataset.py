@@ -89,7 +89,7 @@ def fitting(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
     Raises:
         FormatError: a name or pattern that fits none.
     """
-    found = {one: [name for name in names if fnmatchcase(name, one)] for one in wanted}
+    found = {one: [name for name in names if name == one or fnmatchcase(name, one)] for one in wanted}
     if unknown := sorted(one for one, some in found.items() if not some):
         raise FormatError(expected(f"datasets among {', '.join(names)}", ", ".join(unknown), "datasets"))
     return list(dict.fromkeys(name for some in found.values() for name in some))

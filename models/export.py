@@ -111,18 +111,21 @@ def export(
         "figures": figures or {}, "failures": list(failures),
     } | ({"prompts": {"name_xy": PROMPTS[0], "name_given": PROMPTS[1]}} if beside else {})  # fmt: skip
     if checkpoint:
-        pack(saved, out / f"{name}.pth")
+        pack(saved, out / f"{name}.pth", half=half)
     write_text(out / f"{name}.toml", tomli_w.dumps(card))
     return out / f"{name}.toml"
 
 
-def pack(saved: dict[str, Any], path: Path) -> None:
+def pack(saved: dict[str, Any], path: Path, *, half: bool = True) -> None:
     """Write weights from which training goes on: `models.train --init`, and `load`, read them as a run's `weights.pth`.
 
-    Prompts are left out, being learnt last. Matrices are kept as 16-bit floats, statistics in full, and all of it is
-    compressed, which torch reads as it is.
+    Prompts are left out, being learnt last. Matrices are kept as 16-bit floats (`half`), statistics in full, and all of
+    it is compressed, which torch reads as it is. The same weights make the same bytes.
     """
-    fits = {name: v.ndim > 1 and float(v.abs().max()) < onnx_file.HALF_MAX for name, v in saved["state_dict"].items()}
+    fits = {
+        name: half and v.ndim > 1 and float(v.abs().max()) < onnx_file.HALF_MAX
+        for name, v in saved["state_dict"].items()
+    }
     state = {
         name: value.half() if fits[name] else value
         for name, value in saved["state_dict"].items() if not name.startswith(PROMPTED)
@@ -131,10 +134,10 @@ def pack(saved: dict[str, Any], path: Path) -> None:
     torch.save(saved | {"state_dict": state}, whole)
     with (
         zipfile.ZipFile(whole) as parts, atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+        zipfile.ZipFile(temporary, "w") as packed,
     ):  # fmt: skip
         for part in parts.infolist():
-            packed.writestr(part.filename, parts.read(part))
+            packed.writestr(part, parts.read(part), zipfile.ZIP_DEFLATED, compresslevel=9)
 
 
 def keypoints(saved: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
     info = dataset.read_info(data)
     _check_teachers(info, recipe["beta"])
     _check_watch(recipe)
-    augment.check(recipe["augmentation"] | recipe["last_augmentation"])
+    _check_augmentation(recipe)
     which = {"subset": recipe["subset"], "datasets": recipe["datasets"]}
     people = len(dataset.chosen(dataset.read_arrays(data, info)["dataset"], info["datasets"], **which))
     share, batches = _shared(recipe, people, data)
@@ -91,7 +91,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
             "optimizer": {"type": "AdamW", "lr": recipe["lr"], "weight_decay": recipe["weight_decay"],
                           "fused": True},
             "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
-            "clip_grad": recipe["clip"] and {"max_norm": recipe["clip"]},
+            "clip_grad": {"max_norm": recipe["clip"]} if recipe["clip"] else None,
         },
         # The paper: linear warm-up from a thousandth, then a cosine over the second half.
         "param_scheduler": [
@@ -126,11 +126,11 @@ def _checking(recipe: dict[str, Any], info: dict[str, Any], check: Path | None) 
         return {}
     theirs = dataset.read_info(check)
     dataset.same_keypoints(info["keypoints"], theirs["keypoints"], str(check))
+    workers = _workers(sum(theirs["people"]), theirs)
     if theirs["context"] != info["context"]:
         raise InputError(expected(f"stored crops of context {info['context']}", theirs["context"], str(check)))
     return {
-        "val_dataloader": _loader(check, recipe["batch"], _workers(sum(theirs["people"]), theirs), shuffle=False),
-        "val_cfg": {},
+        "val_dataloader": _loader(check, recipe["batch"] // _world(), workers, shuffle=False), "val_cfg": {},
         "val_evaluator": {"type": "UnionMetric", "split": recipe["split"], "info": theirs},
     }  # fmt: skip
 
@@ -157,6 +157,8 @@ def _loader(
 ) -> dict[str, Any]:
     return {
         "batch_size": batch, "num_workers": workers, "persistent_workers": workers > 0, "drop_last": drop_last,
+        # A batch of wide crops is a hundred megabytes of shared memory.
+        **({"prefetch_factor": 1} if workers else {}),
         "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
         "dataset": {"type": "PeopleSet", "folder": str(folder), **which},
         "collate_fn": {"type": "as_it_is"},
@@ -164,8 +166,14 @@ def _loader(
 
 
 def _workers(people: int, info: dict[str, Any]) -> int:
-    """Processes that decode crops beside the training, where there are too many to hold them decoded."""
-    return 0 if dataset.held(people, info) else min(os.cpu_count() or 1, WORKERS)
+    """Processes that decode crops beside each that trains, where there are too many to hold them decoded."""
+    processors = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return 0 if dataset.held(people, info) else min(max(processors, 1), WORKERS)
+
+
+def _world() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
@@ -177,7 +185,7 @@ def _check_teachers(info: dict[str, Any], beta: dict[str, float]) -> None:
 
 def _shared(recipe: dict[str, Any], people: int, data: Path) -> tuple[int, int]:
     """A process's part of a batch, which under torchrun is the sum over processes, and steps an epoch."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _world()
     if recipe["batch"] % world:
         raise InputError(expected(f"a batch that {world} processes can share", recipe["batch"], "batch"))
     batch, looked_at = recipe["batch"] // world, recipe["watch_share"]
@@ -194,13 +202,22 @@ def _check_watch(recipe: dict[str, Any]) -> None:
     names = recipe["watch"]
     if isinstance(names, str):
         raise InputError(expected("a list of teachers", repr(names), "watch"))
-    if recipe["augmentation"].get("blend") and not names:
-        raise InputError(expected("teachers that look at blended people (watch)", "none", "augmentation blend"))
     for entry in dense.teachers(names):
         height, width = entry.card.input.size_hw
         if height * recipe["size_hw"][1] != width * recipe["size_hw"][0]:
             wanted, found = (f"{h} x {w}" for h, w in (recipe["size_hw"], (height, width)))
             raise InputError(expected(f"a teacher whose crops have the shape of {wanted}", found, entry.card.name))
+
+
+def _check_augmentation(recipe: dict[str, Any]) -> None:
+    """Whether that of the first epochs and that of the last are some, and who is blended is looked at."""
+    last = recipe["augmentation"] | recipe["last_augmentation"]
+    for how in (recipe["augmentation"], last):
+        augment.check(how)
+        if how.get("blend") and not recipe["watch"]:
+            raise InputError(expected("teachers that look at blended people (watch)", "none", "augmentation blend"))
+    if not 0 <= recipe["last_epochs"] < recipe["epochs"]:
+        raise InputError(expected(f"fewer than {recipe['epochs']} epochs", recipe["last_epochs"], "last_epochs"))
 
 
 def _amp(wanted: bool | None) -> bool:

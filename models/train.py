@@ -29,7 +29,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-from annotator.errors import InputError, command_line, expected
+from annotator.errors import AnnotatorError, InputError, command_line, expected
 from annotator.files import atomic_path, file_sha256, write_text
 from models import dense, hooks, record
 from models.dataset import read_info
@@ -97,8 +97,17 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     numbers = [type(np.dtype(kind)) for kind in ("float64", "int64")]
     safe = [getattr, mmengine.logging.history_buffer.HistoryBuffer, *arrays, *numbers]
     with torch.serialization.safe_globals(safe):
-        runner.train()
+        try:
+            runner.train()
+        except AnnotatorError as error:
+            # From a process that reads crops it comes with that one's traceback, its own line last.
+            raise type(error)(str(error).strip().splitlines()[-1].removeprefix(f"{_named(error)}: ")) from error
     return {} if runner.rank else _finish(runner, recipe, start, out, began)
+
+
+def _named(error: Exception) -> str:
+    """An error's class as tracebacks name it."""
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _finish(runner: Runner, recipe: dict[str, Any], start: dict[str, Any], out: Path, began: float) -> dict[str, Any]:

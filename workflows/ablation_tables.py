@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from models import record
-from workflows.measuring import Bench, Resampled, Student, arguments, bench, named, of_grid
-from workflows.paper_tables import NOT_RUN, both, cell, gained, head, printed, row
+from workflows.measuring import Bench, Resampled, Student, arguments, bench, hashes, named, of_grid, printed
+from workflows.paper_tables import NOT_RUN, both, cell, gained, head, row
 
 TEACHERS = {"none": "labels_only-0", "COCO's": "coco_teacher-0", "MPII's": "mpii_teacher-0", "both": "unified-0",
             "both, and they look": "watched-0"}  # fmt: skip
@@ -103,7 +103,7 @@ def steps(runs: Sequence[Path]) -> Iterator[str]:
             if set(CHECKS) <= set(line):
                 *oks, pckh = (line[name] for name in CHECKS)
                 yield row(run.name, f"{line['step']:,}", *(f"{value:.3f}" for value in oks), f"{100 * pckh:.1f}")
-    yield from ("", "One look, no mirror image; pelvis and thorax count here, as in no other table.", "")
+    yield from ("", "The average of the weights, one look, no mirror image; pelvis and thorax count here alone.", "")
 
 
 def sizes(here: Bench, students: Sequence[Student]) -> Iterator[str]:
@@ -124,6 +124,8 @@ def report(given: argparse.Namespace) -> Iterator[str]:
     yield from left_out(here, given.runs, others)
     yield from people(here, given.runs)
     yield from sizes(here, others)
+    grid = dict.fromkeys([*TEACHERS.values(), *ANSWERS.values(), *WITH_AND_WITHOUT_LSP, *PEOPLE.values()])
+    yield from hashes([*(of_grid(given.runs, folder) for folder in grid), *others])
     yield from steps([*(given.runs / folder for folder in PEOPLE.values()), *given.curves])
 
 

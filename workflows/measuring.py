@@ -8,14 +8,15 @@ it. `annotator propose` and `annotator evaluate` (--keypoints for a part of them
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from annotator import derived, formats
-from annotator.errors import InputError, expected
+from annotator.errors import InputError, command_line, expected
 from annotator.evaluation.comparison import Comparison, compare
 from annotator.evaluation.figures import PCK, oks_matches
 from annotator.evaluation.predictions import read_predictions
@@ -25,7 +26,8 @@ from annotator.metrics.coco_ap import AP_NAMES
 from annotator.metrics.pck import in_mpii_mean, part_shares, pck_hits
 from annotator.people import ORIGIN, People
 from annotator.skeletons import COCO_17, MPII_16, UNION_21, FloatArray, IntArray
-from workflows.results import annotator, lsp_test
+from annotator.students import registry
+from workflows.results import annotator, lsp_test, weights
 
 ROUNDS = 1000
 # Annotations and pictures of each dataset, in the order in which they are looked for: official layouts, then ours.
@@ -53,14 +55,20 @@ STAND_IN = {
 
 @dataclass(frozen=True)
 class Resampled:
-    """A figure in [0, 1], or a difference of two, and its (rounds,) resamples by image."""
+    """A figure in [0, 1], or a difference of two, its (rounds,) resamples by image, and how many n it rests on."""
 
     value: float
     samples: FloatArray
+    n: int = 0
 
     def minus(self, other: Resampled) -> Resampled:
         """Paired where both were measured on the same people: then they share the drawn images."""
-        return Resampled(self.value - other.value, self.samples - other.samples)
+        return Resampled(self.value - other.value, self.samples - other.samples, self.n)
+
+    @property
+    def figure(self) -> tuple[float, float, float]:
+        """Value and 95 % interval."""
+        return self.value, *self.interval()
 
     def interval(self) -> tuple[float, float]:
         """95 %, by image."""
@@ -98,6 +106,23 @@ def named(text: str) -> Student:
     ('mine', 'union21-s')
     """
     return Student(Path(text).name.removesuffix(".toml"), text)
+
+
+def hashes(students: Sequence[Student]) -> list[str]:
+    """The lines below tables that say whose figures these are; none where nobody is here."""
+    models = [registry.resolve(student.card, UNION_21) for student in students if student.here]
+    return [weights((net.card.name, net.digest) for model in models for net in model.networks), ""] * bool(models)
+
+
+@command_line
+def printed(lines: Iterator[str]) -> int:
+    """Print a report as it comes; an error is one line, and exit code 1."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except subprocess.CalledProcessError as error:
+        return error.returncode  # `annotator` has said why
+    return 0
 
 
 def place(kind: str, folder: Path) -> tuple[Path, Path]:

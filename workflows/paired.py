@@ -4,10 +4,10 @@
     python -m workflows.paired --data DATA --out work_dirs/results [--students default union21-t] --single
 
 People, figures and proposals are those of `workflows.results`; what is proposed there is not proposed anew. `--beside`
-names another student, or the fused teachers: each figure minus theirs, and which keypoints come within .03 of them, or
-3 points. `--single` is about the keypoints that only one dataset labels: the face of COCO's people, and neck, head top,
-pelvis and thorax of MPII's. A teacher of the other dataset says nothing there, so each stands beside the better one of
-the single teachers that know it. Images are drawn for both sides at once.
+names another student, or the fused teachers: each figure minus theirs, each keypoint's, and how many come within .03 of
+them, or 3 points. `--single` is about the keypoints that only one dataset labels: the face of COCO's people, and neck,
+head top, pelvis and thorax of MPII's. A teacher of the other dataset says nothing there, so each stands beside the
+better one of the single teachers that know it. Images are drawn for both sides at once.
 """
 
 from __future__ import annotations
@@ -15,27 +15,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from annotator import formats
-from annotator.errors import command_line
 from annotator.evaluation import tables
 from annotator.evaluation.comparison import Comparison, compare
-from annotator.evaluation.figures import PCK, oks_matches
+from annotator.evaluation.figures import PCK
 from annotator.evaluation.predictions import read_predictions
-from annotator.metrics.bootstrap import bootstrap_ratios, interval
-from annotator.metrics.coco_ap import AP_NAMES
+from annotator.metrics.bootstrap import bootstrap_ratios
 from annotator.metrics.oks import keypoint_similarity, oks
 from annotator.metrics.pck import in_mpii_mean, pck_hits
-from annotator.skeletons import FloatArray
+from annotator.skeletons import UNION_21, FloatArray
+from workflows.measuring import ROUNDS, Resampled, average_precision, printed
 from workflows.results import SETS, SHOWN, lsp_test, made, networks, propose, weights
 from workflows.teachers import cell, gained
 from workflows.words import teachers
 
-ROUNDS, SEED = 1000, 0
+SEED = 0
 NEAR = 0.03
 # What only this dataset labels, and how it is measured.
 ONLY = {
@@ -45,25 +44,6 @@ ONLY = {
 TOGETHER = "together"
 EACH = {"coco": "similarity", "mpii": "pckh_0.5", "lsp": "pck_0.2"}  # of a keypoint
 Key = tuple[str, str]  # a figure's name, and whose: a keypoint, TOGETHER, or "" for the figure of all
-
-
-@dataclass(frozen=True)
-class Counted:
-    """A figure in [0, 1], or a difference of two, what it rests on, and its (rounds,) resamples by image."""
-
-    value: float
-    samples: FloatArray
-    n: int
-
-    def minus(self, other: Counted) -> Counted:
-        """The difference on the same drawn images."""
-        return Counted(self.value - other.value, self.samples - other.samples, self.n)
-
-    @property
-    def figure(self) -> tuple[float, float, float]:
-        """Value and 95 % interval."""
-        low, high = interval(self.samples)
-        return self.value, float(low), float(high)
 
 
 def compared(folder: Path, name: str, data: Path, out: Path, split: str = "test") -> Comparison:
@@ -88,7 +68,7 @@ def counts(comparison: Comparison) -> Iterator[tuple[str, FloatArray, FloatArray
         yield metric, hits.astype(np.float64), counted.astype(np.float64)
 
 
-def counted(comparison: Comparison, together: Sequence[str] = ()) -> dict[Key, Counted]:
+def counted(comparison: Comparison, together: Sequence[str] = ()) -> dict[Key, Resampled]:
     """All figures but AP with their resamples: of each keypoint, of all, and of some keypoints TOGETHER.
 
     Two comparisons of the same people, whatever was proposed of them, share their drawn images.
@@ -109,17 +89,16 @@ def counted(comparison: Comparison, together: Sequence[str] = ()) -> dict[Key, C
     samples = bootstrap_ratios(up, down, comparison.image, comparison.n_images, ROUNDS, SEED)
     total = down.sum(axis=0)
     return {
-        key: Counted(float(up[:, k].sum() / total[k]), samples[:, k], int(total[k]))
+        key: Resampled(float(up[:, k].sum() / total[k]), samples[:, k], int(total[k]))
         for k, key in enumerate([*keys, ("mean_oks", "")])
         if total[k]
     }
 
 
-def precision(comparison: Comparison) -> dict[Key, Counted]:
+def precision(comparison: Comparison) -> dict[Key, Resampled]:
     """COCOeval's figures with their resamples."""
-    matches, people = oks_matches(comparison), int((comparison.v > 0).any(axis=1).sum())
-    samples = matches.bootstrap(ROUNDS, SEED)
-    return {(name, ""): Counted(matches.stats[name], samples[:, k], people) for k, name in enumerate(AP_NAMES)}
+    people = int((comparison.v > 0).any(axis=1).sum())
+    return {(name, ""): replace(one, n=people) for name, one in average_precision(comparison, SEED).items()}
 
 
 @dataclass(frozen=True)
@@ -129,7 +108,7 @@ class Bench:
     data: Path
     out: Path
 
-    def figures(self, student: str, name: str) -> tuple[str, dict[Key, Counted], list[tuple[str, str]]]:
+    def figures(self, student: str, name: str) -> tuple[str, dict[Key, Resampled], list[tuple[str, str]]]:
         """A student's name, its figures on a test set, and its networks with their hashes."""
         folder, _ = propose(student, name, self.data, self.out)
         comparison, one = compared(folder, name, self.data, self.out), made(folder)
@@ -138,8 +117,8 @@ class Bench:
 
 
 def beside(bench: Bench, students: Sequence[str], other: str) -> Iterator[str]:
-    """Markdown: each figure of the students minus the other's, and the keypoints that are near."""
-    rows, near, said = [], [], []
+    """Markdown: each figure of the students minus the other's, then each keypoint's, and how many are near."""
+    rows, said, apart, near = [], [], {}, []
     for name in SETS:
         title, theirs, those = bench.figures(other, name)
         ours = [bench.figures(student, name) for student in students]
@@ -149,21 +128,34 @@ def beside(bench: Bench, students: Sequence[str], other: str) -> Iterator[str]:
             cells = [cell(metric, *theirs[key].figure)]
             cells += [gained(metric, *figures[key].minus(theirs[key]).figure) for _, figures, _ in ours]
             rows.append(f"| {name}, {tables.TITLES[metric]} | {theirs[key].n:,} | {' | '.join(cells)} |")
-        near += [f"- {name}, {student}: {reached(EACH[name], figures, theirs)}" for student, figures, _ in ours]
+        for student, figures, _ in ours:
+            apart[f"{name}, {student}"] = found = differences(EACH[name], figures, theirs)
+            # As it is printed.
+            close = sum(round(one.value, 3) >= -NEAR for one in found.values())
+            near.append(f"{name}, {student} {close} of {len(found)}")
     heads = " | ".join(f"{student} minus {title}" for student, _, _ in ours)
     yield f"| figure | n | {title} | {heads} |"
     yield f"|---|---|---|{'---|' * len(ours)}"
-    yield from [*rows, "", *near, "", weights(said), ""]
+    yield from [*rows, "", *by_keypoint(apart), ""]
+    yield f"No more than {NEAR} or {100 * NEAR:g} points below, by value: {'; '.join(near)}."
+    yield from ("", weights(said), "")
 
 
-def reached(metric: str, ours: Mapping[Key, Counted], theirs: Mapping[Key, Counted]) -> str:
-    """Which keypoints come within NEAR of the other's figure, and how far away the rest are."""
+def differences(metric: str, ours: Mapping[Key, Resampled], theirs: Mapping[Key, Resampled]) -> dict[str, Resampled]:
+    """By how much each keypoint's figure differs."""
     names = [name for of, name in ours if of == metric and name not in ("", TOGETHER)]
-    apart = {name: ours[metric, name].minus(theirs[metric, name]) for name in names}
-    close = [name for name, one in apart.items() if round(one.value, 3) >= -NEAR]  # as it is printed
-    far = [f"{name} {tables.cell(metric, one.value)}" for name, one in apart.items() if name not in close]
-    words = [f"{len(close)} of {len(apart)} keypoints{':' if close else ''} {', '.join(close)}".strip()]
-    return "; ".join([*words, *([f"beyond: {', '.join(far)}"] if far else [])]) + "."
+    return {name: ours[metric, name].minus(theirs[metric, name]) for name in names}
+
+
+def by_keypoint(apart: Mapping[str, Mapping[str, Resampled]]) -> Iterator[str]:
+    """Markdown: a row a keypoint, a column a test set and student; similarity, or points of its PCK."""
+    names = dict.fromkeys(name for found in apart.values() for name in found)
+    metrics = {title: EACH[title.split(",")[0]] for title in apart}
+    yield f"| keypoint | {' | '.join(f'{title}, {tables.TITLES[metrics[title]]}' for title in apart)} |"
+    yield f"|---|{'---|' * len(apart)}"
+    for name in sorted(names, key=UNION_21.index):
+        cells = [gained(metrics[title], *of[name].figure) if name in of else "-" for title, of in apart.items()]
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def single(bench: Bench, students: Sequence[str]) -> Iterator[str]:
@@ -187,7 +179,6 @@ def single(bench: Bench, students: Sequence[str]) -> Iterator[str]:
         yield from ("", weights(pair for _, _, pairs in (*ours, *theirs) for pair in pairs), "")
 
 
-@command_line
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,9 +191,7 @@ def main() -> int:
     given = parser.parse_args()
     bench = Bench(given.data, given.out)
     lines = single(bench, given.students) if given.single else beside(bench, given.students, given.beside)
-    for line in lines:
-        print(line, flush=True)
-    return 0
+    return printed(lines)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ as `workflows/README.md` trains them; and the ones of --students beside them. Al
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from annotator.errors import command_line
 from workflows import paper
-from workflows.measuring import SHARED, Bench, Resampled, Student, arguments, bench, mean, named, of_grid
+from workflows.measuring import (
+    SHARED,
+    Bench,
+    Resampled,
+    Student,
+    arguments,
+    bench,
+    hashes,
+    mean,
+    named,
+    of_grid,
+    printed,
+)  # fmt: skip
 
 TITLES = {
     "pckh_0.5": "PCKh@.5", "pckh_0.1": "PCKh@.1", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "apm": "APm",
@@ -278,17 +288,8 @@ def report(given: argparse.Namespace) -> Iterator[str]:
         yield from ablation(f"Table 4: MPII by part, distillation no / yes{of}", paper.TABLE_4, pairs)
     yield from ("Beyond noise: the intervals by image and by seed (Student's t) both keep clear of 0.", "")
     yield from table_5(here, [*(of_grid(given.runs, f"{trained.yes}-0") for trained in bases.values()), *others])
-
-
-@command_line
-def printed(lines: Iterator[str]) -> int:
-    """Print a report as it comes; an error is one line, and exit code 1."""
-    try:
-        for line in lines:
-            print(line, flush=True)
-    except subprocess.CalledProcessError as error:
-        return error.returncode  # `annotator` has said why
-    return 0
+    shown = [of_grid(given.runs, f"{one}-{seed}") for trained in bases.values() for one in trained for seed in SEEDS]
+    yield from hashes([*shown, *others])
 
 
 def main() -> int:

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotator.evaluation import tables
-from workflows.paired import ONLY, Counted, Key, compared, counted
+from workflows.measuring import Resampled
+from workflows.paired import ONLY, Key, compared, counted
 from workflows.results import SETS, annotator, made, networks, weights
 from workflows.teachers import cell, gained
 
@@ -38,7 +39,7 @@ HEADER = "| hidden together | keypoint | n | given the other labels | from the p
 METRICS = {"mpii": ("pckh_0.5", "pckh_0.1"), "coco": ("similarity",)}
 
 
-def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tuple[str, ...]) -> dict[Key, Counted]:
+def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tuple[str, ...]) -> dict[Key, Resampled]:
     """Per-keypoint figures of one run of `propose`, with their resamples."""
     one = SETS[name]
     labels, images = str(data / str(one["annotations"]).replace("test", split)), str(data / one["images"])
@@ -47,7 +48,7 @@ def measure(name: str, split: str, student: str, data: Path, out: Path, hide: tu
     return counted(compared(out, name, data, out, split))
 
 
-def rows(name: str, group: str, told: Mapping[Key, Counted], alone: Mapping[Key, Counted]) -> list[str]:
+def rows(name: str, group: str, told: Mapping[Key, Resampled], alone: Mapping[Key, Resampled]) -> list[str]:
     """Markdown: a row a hidden keypoint and figure, given the other labels, from the picture alone, and the gain."""
     lines = []
     for keypoint in HIDDEN[name][group]:

@@ -3,11 +3,12 @@
 torchrun --nproc-per-node 2 -m models.train --recipe paper_t --data SET --out RUN
 
 The batch is the sum over processes. What the paper leaves to RTMPose is as in MMPose's own file for this student
-(rtmpose-t_8xb256-420e_coco-256x192): every move of a crop and change of its pixels, another augmentation in the last 30
-epochs, no decay, no clipping, 32 bits, no average. What differs: pixels come from the set's crops (JPEG, a box 213
-pixels high; `workflows/paper.toml` stores all that can be drawn, of a usual set's crops 1.5 % would be black), a shift
-is a fraction of the box as grown to the crop's shape, labels are narrow Gaussians (`targets.py`), batch norm's
-statistics are each process's, and people who fill no whole batch are left out of an epoch.
+(rtmpose-t_8xb256-420e_coco-256x192): every move of a crop and change of its pixels, another augmentation in the last
+30 epochs, no decay, no clipping, no average. What differs: the paper's losses as `losses.py` and `targets.py` have them
+(MMPose's own takes ten times the logits, and a wider Gaussian), a learned vector beside each of the head's tokens,
+products of matrices in TF32 on a card, pixels from the set's crops (JPEG, a box 171 high; `workflows/paper.toml` stores
+nearly all that can be drawn, of a usual set's crops 1.5 % would be black), a shift that is a fraction of the box as it
+grew to the crop's shape, batch norm's statistics of each process, and whoever fills no whole batch is left out.
 """
 
 _base_ = "rtmpose_t"

@@ -89,10 +89,24 @@ def test_who_cannot_look_is_refused_before_a_run_begins(dots_set, tmp_path, name
             "red: expected a teacher whose crops have the shape of 96 x 96, got",
         ),
         ({"augmentation": {"blend": 0.1}}, r"augmentation blend: expected teachers that look .*, got none"),
+        ({"last_augmentation": {"blend": 0.1}}, r"augmentation blend: expected teachers that look .*, got none"),
+        ({"augmentation": {"hole": 2.0}, "last_augmentation": {"hole": 0.5}}, "hole: expected a probability, got 2.0"),
+        ({"epochs": 3, "last_epochs": 3}, "last_epochs: expected fewer than 3 epochs, got 3"),
         ({"augmentation": {"blank": 5}}, "augmentation blank: expected a probability, got 5"),
         ({"augmentation": {"belnd": 0.1}}, "augmentation: expected one of flip, scale, .*, got belnd"),
     ],
-    ids=["text", "nobody", "too-many", "shape", "nobody-looks", "no-probability", "no-augmentation"],
+    ids=[
+        "text",
+        "nobody",
+        "too-many",
+        "shape",
+        "nobody-looks",
+        "nobody-looks-at-last",
+        "hidden-by-the-last",
+        "only-last",
+        "no-probability",
+        "no-augmentation",
+    ],
 )
 def test_a_recipe_whose_teachers_have_nothing_to_look_at_is_refused(dots_set, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):

@@ -63,6 +63,8 @@ def test_training_can_go_on_from_what_is_written_beside_a_student(run, tmp_path)
     }
     for name, value in after.state_dict().items():
         torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-6)
+    export.pack(saved, tmp_path / "again.pth")
+    assert (tmp_path / "again.pth").read_bytes() == (tmp_path / "packed.pth").read_bytes()
     assert (tmp_path / "packed.pth").stat().st_size < 0.6 * (run / "weights.pth").stat().st_size
 
 

@@ -5,9 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from torch import nn
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("mmcv", reason="needs the train extra")
 
 from models import hooks, memory
+from tests.conftest import ROOT
 
 # Makes and frees as much as a large step's activations twice; counts the pages that the system blanked for the second.
 CHILD = """
@@ -18,7 +21,7 @@ if sys.argv[1] == "kept":
     assert memory.keep_freed()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    arrays = [np.ones(100 << 20, np.uint8) for _ in range(25)]
+    arrays = [np.ones(100 << 20, np.uint8) for _ in range(6)]
     while arrays:
         arrays.pop()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -28,13 +31,14 @@ print(faults())
 
 
 def _faults(how: str) -> int:
-    return int(subprocess.run([sys.executable, "-c", CHILD, how], check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-c", CHILD, how]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
 def test_freed_arrays_are_not_given_back_to_the_system():
-    # At the largest pages, of 2 MB, 2.5 GB are 1,250.
-    assert _faults("kept") < 100 < 1000 < _faults("given back")
+    # At the largest pages, of 2 MB, 600 MB are 300.
+    assert _faults("kept") < 30 < 250 < _faults("given back")
 
 
 @pytest.mark.parametrize("lacks", ["glibc", "mallopt"])
@@ -48,7 +52,7 @@ def test_where_the_c_library_cannot_nothing_happens(lacks, monkeypatch):
 def test_only_training_on_a_processor_keeps_memory(device, calls, tmp_path, monkeypatch):
     kept = []
     monkeypatch.setattr(hooks.memory, "keep_freed", lambda: kept.append(True))
-    network = nn.Module()
-    network.backbone = nn.Linear(1, 1, device=device)
+    network = torch.nn.Module()
+    network.backbone = torch.nn.Linear(1, 1, device=device)
     hooks.hasten(network, (64, 64), tmp_path / "frozen.onnx", compiled=False)
     assert len(kept) == calls

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from skimage import data
+data = pytest.importorskip("skimage.data", reason="needs the demo extra")
 
 from annotator.skeletons import UNION_21
 from annotator.students import card as cards

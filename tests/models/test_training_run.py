@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 
 from annotator import training
-from annotator.errors import AnnotatorError, InputError, MissingError
+from annotator.errors import AnnotatorError, FormatError, InputError, MissingError
 from annotator.files import file_sha256
 from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from models import record, train
+from models import dataset, record, train
+from models.recipe import load_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +220,33 @@ def test_an_interpreter_that_is_not_there_is_named(dots_set, tmp_path, monkeypat
         MissingError, match=r"expected a Python interpreter \(ANNOTATOR_TRAIN_PYTHON\), got No such file"
     ):
         list(training.run(arguments(dots_set, tmp_path / "run")))
+
+
+def test_a_run_whose_crops_are_read_by_others_goes_on_in_its_last_epochs_too(dots_set, tmp_path, monkeypatch):
+    """As the paper's do: no average, another augmentation at the end, more crops than are held."""
+    monkeypatch.setattr(dataset, "DECODED_BYTES", 0)
+    changes = {"compiled": False, "batch": 4, "size_hw": (64, 64), "epochs": 2, "warm_up_steps": 2, "ema": 0.0,
+               "beta": {"dots": 0.45}, "last_epochs": 1, "last_augmentation": {"rotate": 0.0}}  # fmt: skip
+    recipe, whole, cut = load_recipe("rtmpose_t_low", changes), tmp_path / "whole", tmp_path / "cut"
+    train.train(recipe, dots_set, None, whole, None)
+    cut.mkdir()
+    for name in ("recipe.json", "starts.jsonl", "metrics.jsonl", "epoch_1.pth"):
+        shutil.copy(whole / name, cut / name)
+    train.train(recipe, dots_set, None, cut, None)
+    assert [row["epoch"] for row in record.rows(cut / record.STARTS)] == [0, 1]
+    again = weights(cut)["state_dict"]
+    for name, value in weights(whole)["state_dict"].items():
+        assert torch.allclose(again[name].double(), value.double(), atol=1e-6), name
+
+
+def test_a_crop_that_cannot_be_read_is_one_line_also_from_another_process(dots_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "DECODED_BYTES", 0)
+    shutil.copytree(dots_set, tmp_path / "set")
+    with (tmp_path / "set" / "crops.bin").open("r+b") as file:
+        file.write(bytes(2000))
+    changes = {"compiled": False, "batch": 4, "size_hw": (64, 64), "epochs": 1, "beta": {"dots": 0.45}}
+    with pytest.raises(FormatError, match=r"^\S*crops\.bin: expected a crop of .* got no picture$"):
+        train.train(load_recipe("rtmpose_t_low", changes), tmp_path / "set", None, tmp_path / "run", None)
 
 
 def test_an_interpreter_without_the_extra_is_told_what_to_install(dots_set, tmp_path, monkeypatch):

@@ -71,4 +71,4 @@ def test_steps_are_the_checks_of_a_run(tmp_path):
     (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines = list(steps([tmp_path / "run", tmp_path / "not there"]))
     assert lines[4:6] == ["| run | 1,359 | 0.500 | 0.625 | 75.0 |", ""]
-    assert lines[6].startswith("One look, no mirror image")
+    assert lines[6].startswith("The average of the weights, one look")

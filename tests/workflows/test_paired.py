@@ -17,7 +17,8 @@ from tests.builders import make_people
 from tests.test_evaluate import hidden
 from tests.workflows.test_measuring import dataset_of
 from workflows import paired
-from workflows.paired import ONLY, SEED, TOGETHER, Counted, Key, beside, counted, precision, reached, single
+from workflows.measuring import ROUNDS, Resampled
+from workflows.paired import ONLY, SEED, TOGETHER, Key, beside, by_keypoint, counted, differences, precision, single
 from workflows.prompts import rows
 from workflows.results import SHOWN
 
@@ -34,7 +35,7 @@ def comparison(folder: Path, name: str, off: float = 0.0) -> Comparison:
 @pytest.mark.parametrize("name", ["coco", "mpii"])
 def test_figures_and_intervals_are_those_that_evaluate_prints(tmp_path, name):
     one = comparison(tmp_path, name)
-    printed = evaluated.figures(one, rounds=paired.ROUNDS, seed=SEED)
+    printed = evaluated.figures(one, rounds=ROUNDS, seed=SEED)
     found = counted(one) | precision(one)
     for metric in ("mean_oks", *SHOWN[name]):
         figure = printed.summary[metric]
@@ -71,15 +72,22 @@ def test_some_keypoints_together_count_each_label_once(tmp_path):
     assert pooled.value == pytest.approx(sum(one.value * one.n for one in each) / pooled.n)
 
 
-def flat(value: float, n: int = 9) -> Counted:
-    return Counted(value, np.full(paired.ROUNDS, value), n)
+def flat(value: float, n: int = 9) -> Resampled:
+    return Resampled(value, np.full(ROUNDS, value), n)
 
 
-def test_keypoints_within_three_points_are_told_from_the_rest():
-    values = {"nose": (0.88, 0.9104), "left_ear": (0.8, 0.8306), "right_ear": (0.9, 0.8)}
+def test_each_keypoint_has_its_difference_in_its_own_unit():
+    values = {"nose": (0.88, 0.9104), "left_ear": (0.8, 0.8306)}
     ours, theirs = ({("similarity", k): flat(v[side]) for k, v in values.items()} for side in (0, 1))
     ours["pckh_0.5", "nose"], ours["similarity", TOGETHER], ours["similarity", ""] = flat(0), flat(0), flat(0)
-    assert reached("similarity", ours, theirs) == "2 of 3 keypoints: nose, right_ear; beyond: left_ear -0.031."
+    found = differences("similarity", ours, theirs)
+    lines = list(by_keypoint({"coco, mine": found, "mpii, mine": {"head_top": flat(-0.04)}}))
+    assert lines[0] == "| keypoint | coco, mine, similarity | mpii, mine, PCKh@.5, % |"
+    assert lines[2:] == [
+        "| nose | **-0.030** (-0.030 to -0.030) | - |",
+        "| left_ear | **-0.031** (-0.031 to -0.031) | - |",
+        "| head_top | - | **-4.0** (-4.0 to -4.0) |",
+    ]
 
 
 @dataclass
@@ -89,7 +97,7 @@ class Said:
     values: dict[str, float]
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def figures(self, student: str, name: str) -> tuple[str, dict[Key, Counted], list[tuple[str, str]]]:
+    def figures(self, student: str, name: str) -> tuple[str, dict[Key, Resampled], list[tuple[str, str]]]:
         self.asked.append((student, name))
         keypoints = ("left_hip", *(ONLY[name][0] if name in ONLY else ()), TOGETHER, "")
         metrics = ("similarity", *SHOWN[name])
@@ -102,7 +110,15 @@ def test_each_figure_stands_beside_the_other_s():
     assert lines[0] == "| figure | n | teachers | mine minus teachers |"
     assert "| coco, AP | 9 | 0.900 (0.900 to 0.900) | **-0.100** (-0.100 to -0.100) |" in lines
     assert "| mpii, PCKh@.1, % | 9 | 90.0 (90.0 to 90.0) | **-10.0** (-10.0 to -10.0) |" in lines
-    assert sum(line.startswith("| ") for line in lines) == 1 + sum(len(shown) for shown in SHOWN.values())
+    assert sum(line.split(",")[0] in ("| coco", "| mpii", "| lsp") for line in lines) == sum(map(len, SHOWN.values()))
+    assert (
+        "| left_hip | **-0.100** (-0.100 to -0.100) | **-10.0** (-10.0 to -10.0) | **-10.0** (-10.0 to -10.0) |"
+        in lines
+    )
+    assert (
+        lines[-4]
+        == "No more than 0.03 or 3 points below, by value: coco, mine 0 of 6; mpii, mine 0 of 5; lsp, mine 0 of 1."
+    )
     assert lines[-2] == "Weights (sha256): mine mimimimimimi, teachers tetetetetete."
 
 
