@@ -91,7 +91,7 @@ def cell(figure: dict[str, Any], name: str) -> str:
     return f"{tables.cell(name, figure['value'])} ({low} to {high})"
 
 
-def counted(figure: dict[str, Any], metric: str) -> str:
+def rests_on(figure: dict[str, Any], metric: str) -> str:
     """What a figure rests on: people where each has one, as in OKS and AP, else keypoints."""
     each = metric.startswith("pck") or metric == "similarity"
     return f"{figure['keypoints' if each else 'people']:,}"
@@ -128,8 +128,8 @@ def summary(name: str, kept: list[dict[str, Any]], **places: Path) -> str:
         figures = [one["result"]["summary"][metric] for one in kept]
         lines.append(row(tables.TITLES[metric], metric, figures))
     metric = {"coco": "similarity", "mpii": "pckh_0.5", "lsp": "pck_0.2"}[name]
-    for keypoint, first in kept[0]["result"]["per_keypoint"].items():
-        if first.get(metric, {}).get("value") is not None:
+    for keypoint, measured in kept[0]["result"]["per_keypoint"].items():
+        if measured.get(metric, {}).get("value") is not None:
             figures = [one["result"]["per_keypoint"][keypoint][metric] for one in kept]
             lines.append(row(f"{keypoint}, {tables.TITLES[metric]}", metric, figures))
     commands = [["annotator", *one[key]] for one in kept for key in ("propose", "evaluate")]
@@ -140,7 +140,7 @@ def summary(name: str, kept: list[dict[str, Any]], **places: Path) -> str:
 def row(title: str, metric: str, figures: list[dict[str, Any]]) -> str:
     """A figure of all students, on the same people."""
     cells = " | ".join(cell(one, metric) for one in figures)
-    return f"| {title} | {counted(figures[0], metric)} | {cells} |"
+    return f"| {title} | {rests_on(figures[0], metric)} | {cells} |"
 
 
 def shown(argument: str, places: dict[str, Path]) -> str:
