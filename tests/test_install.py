@@ -112,6 +112,7 @@ def test_the_wheel_carries_models_and_workflows_under_its_own_name(wheel):
     ]
     assert [str(path) for path in tracked if f"annotator/_share/{path.as_posix()}" not in names] == []
     assert {"annotator/py.typed", "annotator/_share/models/README.md"} <= set(names)
+    assert {f"annotator/_share/models/weights/union21-{size}.pth" for size in "st"} <= set(names)
     assert {"annotator/labelstudio/server.txt", "annotator/labelstudio/launch.py"} <= set(names)
     assert [name for name in names if "__pycache__" in name or name.endswith(".pyc")] == []
 

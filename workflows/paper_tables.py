@@ -272,7 +272,7 @@ def report(given: argparse.Namespace) -> Iterator[str]:
     here = bench(given)
     others = [named(text) for text in given.students]
     bases = {base: BASES[base] for base in given.base}
-    yield from (f"{here.about()} Labels hidden, boxes given.", "")
+    yield from (f"{here.about()} Labels hidden, boxes given; PCKh's head size is .75 of upper neck to head top.", "")
     rows = [
         (of_grid(given.runs, f"{getattr(trained, which)}-0"), on, known, shared)
         for trained in bases.values()
