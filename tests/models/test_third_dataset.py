@@ -101,7 +101,7 @@ def test_halpes_sample_joins_coco_and_mpii(data, teachers, tmp_path, monkeypatch
     few = [one.model_dump() for one in (*settings.check, settings.train[-1])]
     only = {"coco": ["00000001*.jpg"], "mpii": ["00[0-4]*.jpg"], "halpe": []}
     few = [one | {"only": only[one["name"]]} for one in few]
-    document = settings.model_dump() | {"base": "", "train": few, "check": few[-1:]}
+    document = settings.model_dump(exclude_none=True) | {"base": "", "train": few, "check": few[-1:]}
     (tmp_path / "few.toml").write_text(tomli_w.dumps(document))
     info, arrays = written(tmp_path / "few.toml", data, tmp_path / "sets")
     people = dict(zip(info["datasets"], info["people"], strict=True))
