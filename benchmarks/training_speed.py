@@ -1,6 +1,6 @@
 """Images a second of a training step here, beside MMPose's own pipeline for the same network, in one run.
 
-    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--steps 4]
+    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--set-recipe amp=False]
 
 Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns; speeds are medians of all turns.
 Ours has its crops in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's
@@ -36,6 +36,7 @@ from mmengine.runner import Runner
 
 from models import export_mmpose, hooks, lite
 from models.recipe import load_recipe, runner_config, with_weights
+from models.train import change
 
 THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"
 RECIPES = {"lite0": "evening", "lite2": "small", "tiny": "rtmpose_t"}
@@ -71,7 +72,8 @@ def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any
     recipe = with_weights(load_recipe(RECIPES[name], same | changes), data)
     config = runner_config(recipe, data, None, folder)
     model = MODELS.build(config.model).train().to(DEVICE)
-    hooks.hasten(model, recipe["size_hw"], folder / f"{name}.onnx", compiled=recipe["compiled"])
+    how = {name: recipe[name] for name in ("compiled", "keep_memory")}
+    hooks.hasten(model, recipe["size_hw"], folder / f"{name}.onnx", **how)
     loader = Runner.build_dataloader(config.train_dataloader, seed=0)
     hooks.keep(loader.dataset, model.data_preprocessor)
     return Side(loader, model, build_optim_wrapper(model, config.optim_wrapper)), []
@@ -172,7 +174,7 @@ def _time(what: str, steps: int, batch: int) -> float:
 
 def compare(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both sides of one network; the first turn warms files, workers and compiled code."""
-    changes = {} if given.compiled else {"compiled": False}
+    changes = dict(map(change, given.set_recipe))
     asked: dict[str, Sequence[Any]] = {"ours": (ours, name, given.set, given.batch, folder, changes)}
     for workers in sorted({given.workers, 0}):
         people = (given.annotations, given.images, given.batch, given.steps, workers)
@@ -220,11 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     asked = Config.fromfile(str(export_mmpose.find_config(THEIRS))).train_dataloader.num_workers
     parser.add_argument("--workers", type=int, default=asked, help="MMPose's, as its configuration says")
-    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True, help="as the recipes say")
+    parser.add_argument("--set-recipe", nargs="*", default=[], metavar="NAME=VALUE", help="change values of ours")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         result = {name: compare(name, given, Path(folder)) for name in given.networks}
-    shape = {name: getattr(given, name) for name in ("batch", "steps", "repeat", "compiled")}
+    shape = {name: getattr(given, name) for name in ("batch", "steps", "repeat", "set_recipe")}
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
     print(json.dumps({"device": device, "threads": torch.get_num_threads(), **shape, **result}, indent=1))
 

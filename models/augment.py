@@ -1,14 +1,10 @@
 """Augmentation of a whole batch, on the training device: one affine a person, one warp, colour, blanked squares.
 
-`Augmentation.mmpose` and the last fields are RTMPose's own pipeline, as MMPose 1.3 and what it calls draw it:
-RandomFlip, RandomHalfBody, RandomBBoxTransform, YOLOXHSVRandomAug (MMDetection), Blur, MedianBlur and CoarseDropout
-(Albumentations).
+`Augmentation.mmpose` and the fields below it are RTMPose's own pipeline, which `augment_mmpose` draws.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,11 +57,6 @@ class Augmentation:
 
 # What of it are probabilities.
 SHARES = ("flip", "rotate_share", "half_body", "blank", "paste", "blend", "blur", "median", "hole")
-# MMPose's defaults, which RTMPose leaves as they are: how often a box is shifted; of half bodies, the fewest labels of
-# a person, of an upper and of a lower half, how often the upper half where both will do, and times its extent.
-SHIFTED, FEWEST, FEWEST_OF_HALF, UPPER_FIRST, PADDING = 0.3, 9, (2, 3), 0.7, 1.5
-LOWER_BODY = ("pelvis", "hip", "knee", "ankle", "heel", "toe")
-KERNELS, HOLE = (3, 5, 7), (0.2, 0.4)
 
 
 def check(how: dict[str, Any]) -> None:
@@ -92,26 +83,19 @@ def sent(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
 
 def affines(
     points: np.ndarray, stored_hw: tuple[int, int], size_hw: tuple[int, int], context: float,
-    how: Augmentation, rng: np.random.Generator, below: np.ndarray | None = None,
+    how: Augmentation, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Stored crop -> network crop, (B, 2, 3), and who is mirrored, (B,).
 
     Args:
-        points: (B, K, 2) the best known keypoints in stored-crop pixels, NaN where unknown, for half bodies; with
-            `mmpose` those that are labelled.
+        points: (B, K, 2) the best known keypoints in stored-crop pixels, NaN where unknown, for half bodies.
         stored_hw, size_hw: sizes of both crops.
         context: how many times the stored crop is wider than an unmoved network crop; a network crop of another shape
             shows all of that part and more at two of its sides.
-        below: (K,) which keypoints are of the lower body (`lower_body`), for `mmpose`.
     """
     n = len(points)
-    centre = np.tile(np.array([stored_hw[1] / 2, stored_hw[0] / 2]), (n, 1))
-    unmoved = context * min(size_hw[1] / stored_hw[1], size_hw[0] / stored_hw[0])
-    if how.mmpose:
-        centre, zoom, angle = _as_mmpose(points, below, centre, size_hw, unmoved, how, rng)
-        middle, mirrored = np.tile(np.array([size_hw[1] / 2, size_hw[0] / 2]), (n, 1)), rng.random(n) < how.flip
-        return _moves(centre, zoom, angle, mirrored, middle), mirrored
-    zoom = np.full(n, unmoved) * np.exp(rng.uniform(*np.log(how.scale), n))
+    centre, zoom = unmoved(n, stored_hw, size_hw, context)
+    zoom *= np.exp(rng.uniform(*np.log(how.scale), n))
     centre, zoom = _half_bodies(points, centre, zoom, size_hw, how.half_body, rng)
     spread = np.clip(rng.normal(0, how.rotate / 2 + 1e-9, n), -how.rotate, how.rotate)
     angle = np.deg2rad(np.where(rng.random(n) < how.rotate_share, spread, 0))
@@ -120,10 +104,18 @@ def affines(
     middle = np.array([size_hw[1] / 2, size_hw[0] / 2]) + shift
     # A mirror image maps index i to W - 1 - i, so its middle lies one index lower.
     middle[:, 0] -= np.where(mirrored, 1.0, 0.0)
-    return _moves(centre, zoom, angle, mirrored, middle), mirrored
+    return moves(centre, zoom, angle, mirrored, middle), mirrored
 
 
-def _moves(
+def unmoved(
+    n: int, stored_hw: tuple[int, int], size_hw: tuple[int, int], context: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What n unmoved crops show of stored ones: the centre (n, 2) in stored pixels, and the zoom (n,)."""
+    centre = np.tile(np.array([stored_hw[1] / 2, stored_hw[0] / 2]), (n, 1))
+    return centre, np.full(n, context * min(size_hw[1] / stored_hw[1], size_hw[0] / stored_hw[0]))
+
+
+def moves(
     centre: np.ndarray, zoom: np.ndarray, angle: np.ndarray, mirrored: np.ndarray, middle: np.ndarray
 ) -> np.ndarray:
     """Affines (B, 2, 3) that zoom, turn by radians, mirror some, and take `centre` to `middle`, (B, 2) both."""
@@ -131,47 +123,6 @@ def _moves(
     linear = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
     linear[mirrored, 0] *= -1
     return np.concatenate([linear, (middle - np.einsum("nij,nj->ni", linear, centre))[..., None]], axis=2)
-
-
-def lower_body(names: Sequence[str]) -> np.ndarray:
-    """Which keypoints MMPose's data sets call `lower`, (K,).
-
-    >>> lower_body(["nose", "left_wrist", "left_hip", "pelvis", "thorax"])
-    array([False, False,  True,  True, False])
-    """
-    return np.array([any(part in name for part in LOWER_BODY) for name in names])
-
-
-def _as_mmpose(
-    points: np.ndarray, below: np.ndarray, centre: np.ndarray, size_hw: tuple[int, int], unmoved: float,
-    how: Augmentation, rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Centres (B, 2) in stored pixels, zooms and angles (B,) of RandomHalfBody, then RandomBBoxTransform.
-
-    A person's own box is not stored, only that it grew to the crop's shape: its shift is a fraction of the grown one.
-    """
-    n, size = len(points), np.array(size_hw[::-1], dtype=float)
-    box = np.tile(size / unmoved, (n, 1))
-    labelled = np.isfinite(points).all(axis=2)
-    halves = np.stack([labelled & ~below, labelled & below], axis=1)
-    will_do = halves.sum(axis=2) >= FEWEST_OF_HALF
-    lower = np.where(will_do.all(axis=1), rng.random(n) >= UPPER_FIRST, will_do[:, 1])
-    chosen = (rng.random(n) < how.half_body) & (labelled.sum(axis=1) >= FEWEST) & will_do.any(axis=1)
-    shown = np.where(halves[np.arange(n), lower.astype(int)][..., None], points, np.nan)[chosen]
-    centre[chosen] = np.nanmean(shown, axis=1)
-    # Keypoints all in one place would be zoomed without end.
-    box[chosen] = np.maximum(PADDING * (np.nanmax(shown, axis=1) - np.nanmin(shown, axis=1)), 1)
-    drawn, (low, high) = truncated_normal(rng, (n, 4)), how.scale
-    centre += np.where(rng.random((n, 1)) < SHIFTED, how.shift * drawn[:, :2], 0) * box
-    # TopdownAffine: the box grows to the crop's shape.
-    zoom = (size / box).min(axis=1) / ((low + high) / 2 + (high - low) / 2 * drawn[:, 2])
-    return centre, zoom, np.deg2rad(np.where(rng.random(n) < how.rotate_share, how.rotate * drawn[:, 3], 0))
-
-
-def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Normal numbers that are within one standard deviation, by the inverse of their distribution."""
-    within = math.erf(math.sqrt(0.5))
-    return math.sqrt(2) * torch.erfinv(torch.from_numpy(rng.uniform(-within, within, shape))).numpy()
 
 
 def _half_bodies(
@@ -230,78 +181,14 @@ def warp_on_device(crops: Tensor, affine: np.ndarray, size_hw: tuple[int, int]) 
 
 
 def recolour(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, channel gains, and one square that hides something, of pixels (B, 3, H, W) in 0..255.
-
-    Then, where wanted, what RTMPose does, in its order: hue, saturation and value, blur, median, a hole.
-    """
+    """Brightness, contrast, channel gains, and one square that hides something, of pixels (B, 3, H, W) in 0..255."""
     n = len(pixels)
     if how.colour:
         gain = 1 + rng.uniform(-how.colour, how.colour, (n, 1, 1, 1))
         tint = 1 + rng.uniform(-how.colour, how.colour, (n, 3, 1, 1)) / 3
         lift = rng.uniform(-100 * how.colour, 100 * how.colour, (n, 1, 1, 1))
         pixels.mul_(sent(gain * tint, pixels.device)).add_(sent(lift, pixels.device)).clamp_(0, 255)
-    pixels = _blanked(pixels, how, rng)
-    if any(how.hsv):
-        by = rng.uniform(-1, 1, (n, 3)) * how.hsv * rng.integers(0, 2, (n, 3))
-        pixels = hsv_moved(pixels, np.trunc(by))
-    for share, smooth in ((how.blur, averaged), (how.median, median)):
-        if share:
-            pixels = _smoothed(pixels, share, smooth, rng)
-    return _holed(pixels, how.hole, rng) if how.hole else pixels
-
-
-def hsv_moved(pixels: Tensor, by: np.ndarray) -> Tensor:
-    """RGB pixels (B, 3, H, W) in 0..255 whose hue, saturation and value are moved by (B, 3), as OpenCV's 8 bits do.
-
-    There hue counts in steps of two degrees, and all three are whole numbers; what comes back is cut to one.
-    """
-    red, green, blue = pixels.unbind(dim=1)
-    top, span = pixels.amax(dim=1), pixels.amax(dim=1) - pixels.amin(dim=1)
-    sixths = torch.where(top == red, green - blue, torch.where(top == green, blue - red, red - green))
-    sixths = sixths / span.clamp_min(1e-6) + torch.where(top == red, 0, torch.where(top == green, 2, 4))
-    moved = [one[:, None, None] for one in sent(by, pixels.device).unbind(dim=1)]
-    hue = ((30 * sixths).round() + moved[0]) % 180
-    saturation = ((255 * span / top.clamp_min(1e-6)).round() + moved[1]).clamp(0, 255)
-    value = (top + moved[2]).clamp(0, 255)
-    # Each channel falls from the value by what the saturation takes where the hue is far from the channel's own.
-    away = (sent(np.array([5.0, 3.0, 1.0]), pixels.device).view(3, 1, 1) + hue[:, None] / 30) % 6
-    taken = torch.minimum(away, 4 - away).clamp(0, 1) * (saturation / 255)[:, None]
-    return (value[:, None] * (1 - taken)).floor()
-
-
-def averaged(pixels: Tensor, side: int) -> Tensor:
-    """Means of squares of pixels (B, 3, H, W), as OpenCV's `blur` of 8 bits."""
-    return F.avg_pool2d(F.pad(pixels, [side // 2] * 4, mode="reflect"), side, stride=1).round()
-
-
-def median(pixels: Tensor, side: int) -> Tensor:
-    """Medians of squares of pixels (B, 3, H, W), as OpenCV's `medianBlur`."""
-    around = F.pad(pixels, [side // 2] * 4, mode="replicate").unfold(2, side, 1).unfold(3, side, 1)
-    return around.flatten(4).median(dim=-1).values
-
-
-def _smoothed(
-    pixels: Tensor, share: float, smooth: Callable[[Tensor, int], Tensor], rng: np.random.Generator
-) -> Tensor:
-    """Some crops of pixels (B, 3, H, W), each over squares of a side of its own."""
-    side = np.where(rng.random(len(pixels)) < share, rng.choice(KERNELS, len(pixels)), 0)
-    for one in KERNELS:
-        if (side == one).any():
-            at = sent(np.flatnonzero(side == one), pixels.device)
-            pixels[at] = smooth(pixels[at], one)
-    return pixels
-
-
-def _holed(pixels: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """Some crops of pixels (B, 3, H, W) with a black rectangle that lies wholly in them."""
-    chosen, inside = rng.random(len(pixels)) < share, []
-    for length in pixels.shape[2:]:
-        side = (length * rng.uniform(*HOLE, len(pixels))).astype(int)
-        first = rng.integers(0, length - side + 1)
-        at = np.arange(length)
-        inside.append((at >= first[:, None]) & (at < (first + side)[:, None]) & chosen[:, None])
-    rows, columns = (sent(one, pixels.device) for one in inside)
-    return pixels.masked_fill_(rows[:, None, :, None] & columns[:, None, None], 0)
+    return _blanked(pixels, how, rng)
 
 
 def _blanked(pixels: Tensor, how: Augmentation, rng: np.random.Generator) -> Tensor:

@@ -66,15 +66,16 @@ class HastenHook(Hook):
     Args:
         size_hw: the network's input.
         compiled: whether to compile the backbone, unless its frozen stages run as ONNX.
+        keep_memory: whether a processor's memory is kept from step to step.
     """
 
-    def __init__(self, size_hw: tuple[int, int], *, compiled: bool) -> None:
-        self.size_hw, self.compiled = tuple(size_hw), compiled
+    def __init__(self, size_hw: tuple[int, int], *, compiled: bool, keep_memory: bool) -> None:
+        self.size_hw, self.how = tuple(size_hw), {"compiled": compiled, "keep_memory": keep_memory}
 
     def before_train(self, runner: Runner) -> None:
         """After the checkpoint is loaded."""
         path = Path(runner.work_dir) / f"frozen-{runner.rank}.onnx"
-        hasten(bare(runner), self.size_hw, path, compiled=self.compiled)
+        hasten(bare(runner), self.size_hw, path, **self.how)
 
     def before_val(self, runner: Runner) -> None:
         """A check is too short to be worth compiling."""
@@ -85,13 +86,13 @@ class HastenHook(Hook):
         torch.compiler.set_stance("default")
 
 
-def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled: bool) -> None:
+def hasten(network: nn.Module, size_hw: tuple[int, int], path: Path, *, compiled: bool, keep_memory: bool) -> None:
     """As `HastenHook`; frozen stages are kept in `path` as ONNX."""
     device = next(network.parameters()).device.type
     if device == "cuda":
         # Products of what stays in 32 bits are rounded to TF32, as convolutions are anyway.
         torch.set_float32_matmul_precision("high")
-    elif device == "cpu":
+    elif device == "cpu" and keep_memory:
         memory.keep_freed()
     if getattr(network.backbone, "frozen", 0) and device == "cpu":
         network.backbone.hasten(tuple(size_hw), path)

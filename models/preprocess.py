@@ -13,7 +13,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from models import augment, dense, targets
+from models import augment, augment_mmpose, dense, targets
 
 # Of a pixel's red, green and blue: what is taken away, and what the rest is divided by.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -47,7 +47,7 @@ class Preprocessor(BaseDataPreprocessor):
         fields = {**(augmentation or {})}
         self.how, self.last_from = augment.Augmentation(**fields), last_from
         self.last = augment.Augmentation(**fields | {**(last_augmentation or {})})
-        self.below = augment.lower_body(info["keypoints"])
+        self.below = augment_mmpose.lower_body(info["keypoints"])
         self.label_weight = torch.tensor(info["label_weight"], dtype=torch.float32)
         # Sets written before cards' trust was a part of them say nothing of it.
         trust = [np.broadcast_to(teacher.get("trust", 1.0), len(info["keypoints"])) for teacher in info["teachers"]]
@@ -76,13 +76,16 @@ class Preprocessor(BaseDataPreprocessor):
             points = targets.transform(data["affine"].float(), data["xy"].float() if how.mmpose else best).numpy()
             if self.known:
                 data["known"] = best
-        stored = self.info["size_hw"], self.size_hw, self.info["context"]
-        affine, mirrored = augment.affines(points, *stored, how, rng, self.below)
+        shapes = self.info["size_hw"], self.size_hw, self.info["context"]
+        if how.mmpose:
+            affine, mirrored = augment_mmpose.affines(points, self.below, *shapes, how, rng)
+        else:
+            affine, mirrored = augment.affines(points, *shapes, how, rng)
         data = {name: augment.sent(column, self.device) for name, column in data.items()}
         pixels = augment.warp(data["crop"] if "crop" in data else self.crops[data["at"]], affine, self.size_hw)
         alone = seen = None
         if training:
-            pixels = augment.recolour(pixels, how, rng)
+            pixels = augment_mmpose.recolour(augment.recolour(pixels, how, rng), how, rng)
             watched = int(len(pixels) * self.watch_share) if self.watch else 0
             if how.blend and watched and not self.known:
                 pixels, alone = augment.blended(pixels, watched, how, rng)

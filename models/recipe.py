@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from annotator.errors import InputError, expected
-from models import augment, dataset, dense, losses
+from models import augment, dataset, dense, lite, losses
 
 RECIPES = Path(__file__).parent / "recipes"
 WORKERS = 8  # of each training process, at most
@@ -102,7 +102,7 @@ def runner_config(recipe: dict[str, Any], data: Path, check: Path | None, out: P
         "custom_hooks": [
             {"type": "StepHook"},
             {"type": "KeepHook"},
-            {"type": "HastenHook", "size_hw": recipe["size_hw"], "compiled": recipe["compiled"]},
+            {"type": "HastenHook", **{name: recipe[name] for name in ("size_hw", "compiled", "keep_memory")}},
             {"type": "ProgressHook"},
             *([average] if recipe["ema"] else []),
         ],
@@ -147,7 +147,7 @@ def _model(recipe: dict[str, Any], info: dict[str, Any], batches: int) -> dict[s
         "type": "UnionPose", "size": recipe["size"], "size_hw": recipe["size_hw"], "split": recipe["split"],
         "keypoints": len(info["keypoints"]), "alpha": recipe["alpha"], "beta": recipe["beta"], "form": recipe["form"],
         "locate": recipe["locate"], "frozen": recipe["frozen"],
-        "amp": _amp(recipe["amp"]), "watched": dense.maps(recipe["watch"]), "dense": recipe["dense"],
+        "amp": _amp(recipe["amp"], recipe["size"]), "watched": dense.maps(recipe["watch"]), "dense": recipe["dense"],
         "data_preprocessor": preprocessor,
     }  # fmt: skip
 
@@ -220,6 +220,13 @@ def _check_augmentation(recipe: dict[str, Any]) -> None:
         raise InputError(expected(f"fewer than {recipe['epochs']} epochs", recipe["last_epochs"], "last_epochs"))
 
 
-def _amp(wanted: bool | None) -> bool:
-    """Whether to train the backbone in bf16: as told, else where that is faster."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported() if wanted is None else wanted
+def _amp(wanted: bool | None, size: str) -> bool:
+    """Whether to train the backbone in bf16: as told, else where that is faster.
+
+    On a processor that has instructions for it CSPNeXt is; EfficientNet-Lite, mostly depthwise convolutions, is slower.
+    """
+    if wanted is not None:
+        return wanted
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return size not in lite.STAGES and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -29,10 +29,10 @@ from annotator.skeletons import UNION_21, FloatArray
 from annotator.students import registry
 from annotator.students.ensemble import fuse
 from annotator.training import Part
+from workflows import teachers
 from workflows.looks import Look, Looking, Median, cell, frame, median
 from workflows.measuring import STAND_IN, as_union
 from workflows.results import weights
-from workflows.teachers import gained
 from workflows.words import ROUNDS, words
 
 CLICKED = {ours: theirs for theirs, ours in STAND_IN["lsp"].items()}  # our keypoint -> what LSP clicked
@@ -141,7 +141,7 @@ def targets(ask: Looking) -> list[str]:
         image = np.unique(teacher.image[known], return_inverse=True)[1]
         drawn = bootstrap_ratios(far[known], np.ones_like(far[known]), image, int(image.max()) + 1, ROUNDS, seed=0)
         mean = far[known].mean(axis=0)
-        gain = gained("similarity", float(mean[0] - mean[2]), *interval(drawn[:, 0] - drawn[:, 2]).tolist())
+        gain = teachers.gained("similarity", float(mean[0] - mean[2]), *interval(drawn[:, 0] - drawn[:, 2]).tolist())
         lines.append(f"| {name} | {known.sum()} | {' | '.join(f'{one:.3f}' for one in mean)} | {gain} |")
     return [*lines, ""]
 
@@ -177,8 +177,8 @@ def near(one: Look, name: str) -> Iterator[str]:
         counted = np.stack([n, n], axis=1).astype(np.float64)
         drawn = bootstrap_ratios(hits, counted, one.image, int(one.image.max()) + 1, ROUNDS, seed=0)
         share, bounds = hits.sum(axis=0) / n.sum(), interval(drawn)
-        yield from (f"{100 * share[i]:.1f} ({100 * bounds[0, i]:.1f} to {100 * bounds[1, i]:.1f})" for i in range(2))
-        yield gained("pck_0.2", share[1] - share[0], *interval(drawn[:, 1] - drawn[:, 0]).tolist())
+        yield from (teachers.cell("pck_0.2", share[i], *bounds[:, i]) for i in range(2))
+        yield teachers.gained("pck_0.2", share[1] - share[0], *interval(drawn[:, 1] - drawn[:, 0]).tolist())
 
 
 def report(given: argparse.Namespace) -> Iterator[list[str]]:

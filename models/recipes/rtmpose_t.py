@@ -41,5 +41,7 @@ seed = 0
 datasets = None
 subset = 1
 compiled = True
-# bf16 in the backbone: None where it is faster (CUDA cards that know it; on CPUs it gained nothing), or True, False.
+# On a processor: what a step frees is kept for the next one, not given back to the system (`models.memory`).
+keep_memory = True
+# bf16 in the backbone: True, False, or None for where it is faster (cards that know it; processors too, for CSPNeXt).
 amp = None

@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp, kstest, truncnorm
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
-from models import augment, openmm_compat
+from models import augment_mmpose, openmm_compat
 from models.augment import Augmentation
 from models.dataset import PeopleSet
 from models.preprocess import Preprocessor
@@ -64,7 +64,7 @@ def theirs(points: np.ndarray, how: Augmentation) -> np.ndarray:
 
 def ours(points: np.ndarray, how: Augmentation, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return augment.affines(points, STORED, SIZE_HW, CONTEXT, how, rng, below=BELOW)
+    return augment_mmpose.affines(points, BELOW, STORED, SIZE_HW, CONTEXT, how, rng)
 
 
 def told(affine: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ def drawn(request) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 
 def test_numbers_are_normal_cut_at_one_sigma_as_scipy_draws_them_for_mmpose():
-    numbers = augment.truncated_normal(np.random.default_rng(0), (100_000,))
+    numbers = augment_mmpose.truncated_normal(np.random.default_rng(0), (100_000,))
     # Uniform ones would be off by .02.
     assert kstest(numbers, truncnorm(-1, 1).cdf).statistic < 0.006
 
@@ -183,7 +183,7 @@ def test_hue_saturation_and_value_move_as_opencv_would_move_them(photographs, by
         hsv[..., 0] %= 180
         return cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB)
 
-    found = augment.hsv_moved(photographs.clone(), np.tile(np.array(by, dtype=float), (8, 1))).numpy()
+    found = augment_mmpose.hsv_moved(photographs.clone(), np.tile(np.array(by, dtype=float), (8, 1))).numpy()
     off = np.abs(found - by_opencv(photographs, of_one))
     # OpenCV divides by tables: one hue in fifty is a step beside its own, which is up to nine levels of a channel.
     assert np.median(off) == 0 and np.quantile(off, 0.95) <= 1 and off.max() <= 12
@@ -192,7 +192,7 @@ def test_hue_saturation_and_value_move_as_opencv_would_move_them(photographs, by
 def test_values_move_as_often_and_as_far_as_in_mmdetection():
     grey = torch.full((N, 3, 2, 2), 100.0)
     how = Augmentation(colour=0, blank=0, hsv=(0, 0, 30))
-    by = augment.recolour(grey, how, np.random.default_rng(0))[:, 0, 0, 0].numpy() - 100
+    by = augment_mmpose.recolour(grey, how, np.random.default_rng(0))[:, 0, 0, 0].numpy() - 100
     # Half of the crops, by a uniform number cut to a whole one: 29 at most, and of these one in thirty by none.
     assert np.mean(by == 0) == pytest.approx(0.5 + 0.5 / 30, abs=0.02)
     assert (by.min(), by.max()) == (-29, 29)
@@ -202,8 +202,8 @@ def test_values_move_as_often_and_as_far_as_in_mmdetection():
 @pytest.mark.parametrize(
     ("smooth", "opencvs"),
     [
-        (augment.averaged, lambda picture, side: cv2.blur(picture, (side, side))),
-        (augment.median, cv2.medianBlur),
+        (augment_mmpose.averaged, lambda picture, side: cv2.blur(picture, (side, side))),
+        (augment_mmpose.median, cv2.medianBlur),
     ],
     ids=["blur", "median"],
 )
@@ -213,11 +213,11 @@ def test_blur_is_opencvs(photographs, smooth, opencvs, side):
     assert np.array_equal(smooth(photographs, side).numpy(), wanted)
 
 
-@pytest.mark.parametrize(("name", "smooth"), [("blur", augment.averaged), ("median", augment.median)])
+@pytest.mark.parametrize(("name", "smooth"), [("blur", augment_mmpose.averaged), ("median", augment_mmpose.median)])
 def test_one_crop_in_ten_is_blurred_and_each_side_is_as_likely(photographs, name, smooth):
     crops = photographs[:1].repeat(3000, 1, 1, 1)[..., :16, :16]
     how = Augmentation(**{"colour": 0, "blank": 0, name: 0.1})
-    found = augment.recolour(crops.clone(), how, np.random.default_rng(0))
+    found = augment_mmpose.recolour(crops.clone(), how, np.random.default_rng(0))
     share = [(found == smooth(crops[:1], side)).flatten(1).all(dim=1).float().mean().item() for side in (3, 5, 7)]
     assert share == pytest.approx([0.1 / 3] * 3, abs=0.012)
     assert (found == crops).flatten(1).all(dim=1).float().mean().item() == pytest.approx(0.9, abs=0.02)
@@ -227,7 +227,7 @@ def test_one_crop_in_ten_is_blurred_and_each_side_is_as_likely(photographs, name
 def test_a_hole_is_black_two_to_four_tenths_of_each_side_and_anywhere(stage):
     white = torch.full((4000, 3, 40, 30), 255.0)
     how = Augmentation(colour=0, blank=0, hole=recipe_of(stage).hole)
-    black = (augment.recolour(white, how, np.random.default_rng(0)) == 0).all(dim=1).numpy()
+    black = (augment_mmpose.recolour(white, how, np.random.default_rng(0)) == 0).all(dim=1).numpy()
     holed = black.any(axis=(1, 2))
     assert holed.mean() == pytest.approx(STAGES[stage][0], abs=0.03)
     rows, columns = black[holed].any(axis=2), black[holed].any(axis=1)

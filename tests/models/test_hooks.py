@@ -82,7 +82,7 @@ def test_a_check_is_not_compiled():
         graphs.append(1)
         return graph.forward
 
-    double, hook = torch.compile(lambda x: x * 2, backend=count), HastenHook((64, 64), compiled=True)
+    double, hook = torch.compile(lambda x: x * 2, backend=count), HastenHook((64, 64), compiled=True, keep_memory=False)
     hook.before_val(None)
     assert double(torch.ones(1)).item() == 2 and not graphs
     hook.after_val(None)

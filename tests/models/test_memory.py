@@ -48,11 +48,11 @@ def test_where_the_c_library_cannot_nothing_happens(lacks, monkeypatch):
     assert not memory.keep_freed.__wrapped__()
 
 
-@pytest.mark.parametrize(("device", "calls"), [("cpu", 1), ("meta", 0)])
-def test_only_training_on_a_processor_keeps_memory(device, calls, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("device", "wanted", "calls"), [("cpu", True, 1), ("cpu", False, 0), ("meta", True, 0)])
+def test_training_on_a_processor_keeps_memory_if_it_may(device, wanted, calls, tmp_path, monkeypatch):
     kept = []
     monkeypatch.setattr(hooks.memory, "keep_freed", lambda: kept.append(True))
     network = torch.nn.Module()
     network.backbone = torch.nn.Linear(1, 1, device=device)
-    hooks.hasten(network, (64, 64), tmp_path / "frozen.onnx", compiled=False)
+    hooks.hasten(network, (64, 64), tmp_path / "frozen.onnx", compiled=False, keep_memory=wanted)
     assert len(kept) == calls

@@ -15,7 +15,7 @@ pytest.importorskip("mmcv", reason="needs the train extra")
 from mmengine.config import Config
 
 from annotator.errors import InputError
-from models import augment, openmm_compat
+from models import augment, augment_mmpose, openmm_compat
 from models.dataset import PeopleSet
 from models.preprocess import Preprocessor
 from models.recipe import load_recipe, runner_config
@@ -54,18 +54,18 @@ def test_the_augmentation_has_the_numbers_of_rtmposes_pipeline(size, stage):
     box, half, flip = (made(pipeline, kind) for kind in (RandomBBoxTransform, RandomHalfBody, RandomFlip))
     assert how.mmpose and how.flip == flip.prob
     assert (how.scale, how.rotate, how.rotate_share) == (tuple(box.scale_factor), box.rotate_factor, box.rotate_prob)
-    assert (how.shift, augment.SHIFTED, box.scale_prob) == (box.shift_factor, box.shift_prob, 1.0)
-    assert (how.half_body, augment.UPPER_FIRST, augment.PADDING) == (
+    assert (how.shift, augment_mmpose.SHIFTED, box.scale_prob) == (box.shift_factor, box.shift_prob, 1.0)
+    assert (how.half_body, augment_mmpose.UPPER_FIRST, augment_mmpose.PADDING) == (
         half.prob, half.upper_prioritized_prob, half.padding
     )  # fmt: skip
-    assert (augment.FEWEST, *augment.FEWEST_OF_HALF) == (
+    assert (augment_mmpose.FEWEST, *augment_mmpose.FEWEST_OF_HALF) == (
         half.min_total_keypoints, half.min_upper_keypoints, half.min_lower_keypoints
     )  # fmt: skip
     *_, pixels, _, _ = pipeline
     blur, median, hole = pixels["transforms"]
     assert (blur, median) == ({"type": "Blur", "p": how.blur}, {"type": "MedianBlur", "p": how.median})
     assert (hole["type"], hole["p"], hole["min_holes"], hole["max_holes"]) == ("CoarseDropout", how.hole, 1, 1)
-    assert {(hole[f"min_{side}"], hole[f"max_{side}"]) for side in ("height", "width")} == {augment.HOLE}
+    assert {(hole[f"min_{side}"], hole[f"max_{side}"]) for side in ("height", "width")} == {augment_mmpose.HOLE}
     # MMDetection's defaults; and nothing but RTMPose's.
     assert {"type": "mmdet.YOLOXHSVRandomAug"} in pipeline and how.hsv == (5, 30, 30)
     assert (how.colour, how.blank, how.paste, how.blend) == (0, 0, 0, 0)
@@ -74,7 +74,7 @@ def test_the_augmentation_has_the_numbers_of_rtmposes_pipeline(size, stage):
 @pytest.mark.parametrize("dataset", ["coco", "mpii"])
 def test_the_lower_body_is_mmposes(dataset):
     info = Config.fromfile(CONFIGS.parents[2] / f"_base_/datasets/{dataset}.py").dataset_info.keypoint_info
-    lower = augment.lower_body([one["name"] for one in info.values()])
+    lower = augment_mmpose.lower_body([one["name"] for one in info.values()])
     assert lower.tolist() == [one["type"] == "lower" for one in info.values()]
 
 

@@ -127,9 +127,27 @@ def test_processes_that_cannot_share_a_batch_are_refused(dots_set, tmp_path, mon
         config(dots_set, tmp_path, batch=4)
 
 
-@pytest.mark.parametrize(("told", "on"), [(True, True), (False, False), (None, torch.cuda.is_available())])
-def test_mixed_precision_is_as_told_or_where_it_is_faster(dots_set, tmp_path, told, on):
-    assert config(dots_set, tmp_path, amp=told).model.amp is on
+@pytest.mark.parametrize(
+    ("told", "size", "card", "processor", "on"),
+    [
+        (True, "lite0", None, {}, True),
+        (False, "tiny", True, {"avx512_bf16": True}, False),
+        (None, "lite0", True, {}, True),
+        (None, "tiny", False, {"avx512_bf16": True}, False),
+        (None, "tiny", None, {"avx512_bf16": True}, True),
+        (None, "tiny", None, {"avx512_bf16": False}, False),
+        # Another architecture does not say.
+        (None, "tiny", None, {}, False),
+        (None, "lite0", None, {"avx512_bf16": True}, False),
+    ],
+)
+def test_mixed_precision_is_as_told_or_where_it_is_faster(
+    dots_set, tmp_path, monkeypatch, told, size, card, processor, on
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card is not None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: card)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    assert config(dots_set, tmp_path, amp=told, size=size).model.amp is on
 
 
 def test_the_last_checkpoint_is_the_last_whole_one(tmp_path):
