@@ -134,7 +134,9 @@ def arm(recipe: dict[str, Any], given: argparse.Namespace, folder: Path, *, onli
         how = config.model.data_preprocessor.to_dict()
         del how["type"]
         network.data_preprocessor = Online(teachers_of(how["info"]), **how)
-    hooks.hasten(network, recipe["size_hw"], folder / f"{online}.onnx", compiled=False, keep_memory=True)
+    # Some hundred steps are too few to compile for.
+    how = {"compiled": False, "keep_memory": recipe["keep_memory"]}
+    hooks.hasten(network, recipe["size_hw"], folder / f"{online}.onnx", **how)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=given.lr, weight_decay=recipe["weight_decay"], fused=True)
     return Arm(network, optimiser)

@@ -1,11 +1,12 @@
 """Images a second of a training step here, beside MMPose's own pipeline for the same network, in one run.
 
-    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--set-recipe amp=False]
+    python -m benchmarks.training_speed --set SET --annotations ANN --images DIR [--networks lite0 tiny] [--no-amp]
 
 Both train at 256 x 192 on COCO's people, on an accelerator if there is one, in turns; speeds are medians of all turns.
 Ours has its crops in memory and cached teachers; MMPose's is its RTMPose-t configuration as it ships, on DIR's
 photographs, with its own number of workers or with none, whichever is faster. What of its pipeline is not installed is
-left out and named. Each has a process of its own, since ours changes how its process holds memory. Prints JSON.
+left out and named; it trains in 32 bits. Each has a process of its own, since ours changes how its process holds
+memory. Prints JSON.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from mmengine.runner import Runner
 
 from models import export_mmpose, hooks, lite
 from models.recipe import load_recipe, runner_config, with_weights
-from models.train import change
 
 THEIRS = "rtmpose-t_8xb256-420e_coco-256x192"
 RECIPES = {"lite0": "evening", "lite2": "small", "tiny": "rtmpose_t"}
 # The methods of a side that are timed.
 WHAT = ("data", "step")
+# What of ours can be switched off, values of recipes.
+SWITCHES = ("amp", "compiled", "keep_memory")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -69,10 +71,10 @@ def ours(name: str, data: Path, batch: int, folder: Path, changes: dict[str, Any
     MMPose lacks, is left out.
     """
     same = {"batch": batch, "datasets": ["coco"], "locate": 0.0}
-    recipe = with_weights(load_recipe(RECIPES[name], same | changes), data)
+    recipe = with_weights(load_recipe(RECIPES[name], changes | same), data)
     config = runner_config(recipe, data, None, folder)
     model = MODELS.build(config.model).train().to(DEVICE)
-    how = {name: recipe[name] for name in ("compiled", "keep_memory")}
+    how = {switch: recipe[switch] for switch in ("compiled", "keep_memory")}
     hooks.hasten(model, recipe["size_hw"], folder / f"{name}.onnx", **how)
     loader = Runner.build_dataloader(config.train_dataloader, seed=0)
     hooks.keep(loader.dataset, model.data_preprocessor)
@@ -174,7 +176,7 @@ def _time(what: str, steps: int, batch: int) -> float:
 
 def compare(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both sides of one network; the first turn warms files, workers and compiled code."""
-    changes = dict(map(change, given.set_recipe))
+    changes = switched(given)
     asked: dict[str, Sequence[Any]] = {"ours": (ours, name, given.set, given.batch, folder, changes)}
     for workers in sorted({given.workers, 0}):
         people = (given.annotations, given.images, given.batch, given.steps, workers)
@@ -191,6 +193,11 @@ def compare(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
            for title in sides},
         "ratio": {what: _ratio(turns, what) for what in WHAT}, "left_out_of_mmpose": left_out,
     }  # fmt: skip
+
+
+def switched(given: argparse.Namespace) -> dict[str, bool]:
+    """What of our recipes was changed."""
+    return {name: getattr(given, name) for name in SWITCHES if getattr(given, name) is not None}
 
 
 def _ratio(turns: list[dict[str, dict[str, float]]], what: str) -> dict[str, float]:
@@ -222,11 +229,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     asked = Config.fromfile(str(export_mmpose.find_config(THEIRS))).train_dataloader.num_workers
     parser.add_argument("--workers", type=int, default=asked, help="MMPose's, as its configuration says")
-    parser.add_argument("--set-recipe", nargs="*", default=[], metavar="NAME=VALUE", help="change values of ours")
+    for switch in SWITCHES:
+        flag = f"--{switch.replace('_', '-')}"
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help="of ours; else as the recipe says")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         result = {name: compare(name, given, Path(folder)) for name in given.networks}
-    shape = {name: getattr(given, name) for name in ("batch", "steps", "repeat", "set_recipe")}
+    shape = {name: getattr(given, name) for name in ("batch", "steps", "repeat")} | switched(given)
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
     print(json.dumps({"device": device, "threads": torch.get_num_threads(), **shape, **result}, indent=1))
 

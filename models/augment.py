@@ -1,6 +1,6 @@
 """Augmentation of a whole batch, on the training device: one affine a person, one warp, colour, blanked squares.
 
-`Augmentation.mmpose` and the fields below it are RTMPose's own pipeline, which `augment_mmpose` draws.
+With `Augmentation.mmpose` crops are moved by `augment_mmpose` instead, which also draws the fields below it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """RTMPose's own augmentation of a batch, on the training device: as MMPose 1.3 and what it calls draw it.
 
-RandomHalfBody, RandomBBoxTransform, RandomFlip; YOLOXHSVRandomAug (MMDetection); Blur, MedianBlur and CoarseDropout
-(Albumentations). Numbers are those of an `Augmentation` with `mmpose`.
+Moves, with `Augmentation.mmpose`: RandomHalfBody, RandomBBoxTransform, TopdownAffine, RandomFlip. Changes of pixels,
+wherever `hsv`, `blur`, `median` or `hole` ask for one: YOLOXHSVRandomAug (MMDetection), Blur, MedianBlur and
+CoarseDropout (Albumentations).
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ def affines(
     points: np.ndarray, below: np.ndarray, stored_hw: tuple[int, int], size_hw: tuple[int, int], context: float,
     how: Augmentation, rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """As `augment.affines`: RandomHalfBody, RandomBBoxTransform, TopdownAffine, RandomFlip.
+    """Stored crop -> network crop, (B, 2, 3), and who is mirrored, (B,), as MMPose moves crops.
 
     A person's own box is not stored, only that it grew to the crop's shape: its shift is a fraction of the grown one.
 
     Args:
         points: (B, K, 2) labelled keypoints in stored-crop pixels, NaN where there is no label.
         below: (K,) which keypoints are of the lower body (`lower_body`).
-        stored_hw, size_hw, context: as there.
+        stored_hw, size_hw, context: as of `augment.affines`.
     """
     n, size = len(points), np.array(size_hw[::-1], dtype=float)
     centre, zoom = augment.unmoved(n, stored_hw, size_hw, context)

@@ -18,8 +18,8 @@ def keep_freed() -> bool:
     """Have this process keep the memory that its main thread frees, until it ends.
 
     glibc gives large arrays back to the system as soon as they are freed, and the system blanks each page of the next
-    one when it is touched. A training step makes and frees hundreds: on two threads that is a third of a step of
-    EfficientNet-Lite2. The price: the process, and what is forked from it, holds about what its largest step needed,
+    one when it is touched. A training step makes and frees hundreds: on two threads that is a third to a half of a step
+    of EfficientNet-Lite2. The price: the process, and what is forked from it, holds about what its largest step needed,
     and large arrays of zeros are written instead of lent.
 
     Returns:

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 
 from annotator.errors import command_line
 from annotator.files import atomic_path, file_sha256, read_bytes, write_text
-from models import augment, losses, memory, onnx_file, targets
+from models import augment, losses, onnx_file, targets
 from models.dataset import PeopleSet, same_keypoints
 from models.export import load
 from models.network import UnionPose
@@ -239,7 +239,6 @@ def tell(run: Path, data: Path, out: Path, passes: int, seed: int, check: Path |
     """
     began = time.time()
     out.mkdir(parents=True, exist_ok=True)
-    memory.keep_freed()
     torch.manual_seed(seed)
     network, saved = load(run / WEIGHTS, prompt=True)
     manifest = json.loads(read_bytes(run / "manifest.json", "the manifest of a finished run"))

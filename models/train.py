@@ -74,10 +74,12 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     last = last_checkpoint(out)
     _same_recipe(out / "recipe.json", recipe, last)
     if last:
-        _same_start(out, begun)
+        before = _first_start(out)
+        _same_start(before, begun, out)
         if manifest := _finished(out):
             return manifest
-    if last:
+        # Where a recipe leaves that open it is as on the machine where the run began.
+        config.model.amp = before.get("amp", config.model.amp)
         config.resume, config.load_from = True, str(last)
     elif init or recipe["imagenet"]:
         config.load_from = str(_fitted(config, recipe, data, out / "init.pth", init))
@@ -88,7 +90,8 @@ def train(recipe: dict[str, Any], data: Path, check: Path | None, out: Path, ini
     runner = Runner.from_cfg(config)
     start = {
         "epoch": _epoch(last), "data": str(data.resolve()), "check": str(check.resolve()) if check else "", **begun,
-        "processes": runner.world_size, "python": platform.python_version(), "torch": torch.__version__,
+        "amp": config.model.amp, "processes": runner.world_size, "python": platform.python_version(),
+        "torch": torch.__version__,
     }  # fmt: skip
     if runner.rank == 0:
         start = record.begin(out, start)
@@ -117,7 +120,9 @@ def _finish(runner: Runner, recipe: dict[str, Any], start: dict[str, Any], out: 
     shape |= {name: people.info[name] for name in ("skeleton", "keypoints", "definitions") if name in people.info}
     with atomic_path(out / WEIGHTS) as temporary:
         torch.save({"state_dict": averaged(runner), **shape}, temporary)
-    begun = {name: start[name] for name in ("data_sha256", "init", "watch", "git", "python", "torch", "processes")}
+    begun = {
+        name: start[name] for name in ("data_sha256", "init", "watch", "amp", "git", "python", "torch", "processes")
+    }
     # Of these weights: a run that was resumed without a set to check on holds checks of earlier ones.
     check = record.last_check(out / record.METRICS, recipe["epochs"])
     manifest = {
@@ -150,14 +155,18 @@ def _finished(out: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def _same_start(out: Path, begun: dict[str, Any]) -> None:
+def _first_start(out: Path) -> dict[str, Any]:
+    """The start that a run's checkpoints go back to; empty where none was kept."""
+    return ([row for row in record.rows(out / record.STARTS) if not row["epoch"]] or [{}])[-1]
+
+
+def _same_start(before: dict[str, Any], begun: dict[str, Any], out: Path) -> None:
     """A run goes on with the data, weights and teachers that it began with, to end where an unbroken one does."""
-    for before in [row for row in record.rows(out / record.STARTS) if not row["epoch"]][-1:]:
-        for name, now in begun.items():
-            # Runs from before teachers could look do not name them.
-            if (then := before.get(name, {})) != now:
-                wanted = f"{name} {then or 'none'}, as the run that is there"
-                raise InputError(expected(wanted, now or "none", str(out)))
+    for name, now in begun.items() if before else ():
+        # Runs from before teachers could look do not name them.
+        if (then := before.get(name, {})) != now:
+            wanted = f"{name} {then or 'none'}, as the run that is there"
+            raise InputError(expected(wanted, now or "none", str(out)))
 
 
 def _same_recipe(path: Path, recipe: dict[str, Any], last: Path | None) -> None:

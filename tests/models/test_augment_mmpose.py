@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -248,6 +249,18 @@ def test_a_batch_augmented_so_is_sent_ahead_and_nothing_of_it_is_read_back(dots_
     with Watch() as watch:
         prepare(rows, training=True)
     assert watch.sent["ahead"] > 5 and not watch.sent["waiting"] and not watch.read
+
+
+@pytest.mark.parametrize("change", [{"hsv": (90, 0, 0)}, {"blur": 1.0}, {"median": 1.0}, {"hole": 1.0}])
+def test_pixels_of_a_batch_in_training_are_changed_as_the_recipe_says(dots_set, change):
+    people = PeopleSet(str(dots_set))
+
+    def made(how: dict[str, Any], *, training: bool) -> torch.Tensor:
+        prepare = Preprocessor(people.info, (64, 64), 2.0, {"colour": 0, "blank": 0} | how)
+        return prepare(people.batch(list(range(8))), training=training)["inputs"]
+
+    assert not torch.equal(made(change, training=True), made({}, training=True))
+    assert torch.equal(made(change, training=False), made({}, training=False))
 
 
 def test_half_bodies_are_those_of_labels_whatever_teachers_say(dots_set):

@@ -16,6 +16,7 @@ from annotator import formats
 from annotator.formats.dataset import Dataset
 from annotator.skeletons import COCO_17, UNION_21
 from benchmarks import online_teachers, training_speed
+from models import hooks
 from models.dataset import PeopleSet
 from models.network import UnionPose
 from tests.models.made import CHANNEL, dot_teacher, dotted
@@ -81,7 +82,7 @@ def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, 
     formats.write(tmp_path / "coco.json", Dataset("coco", tmp_path / "coco.json", images, people), "coco")
     command = ["--set", str(dots_set), "--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path / "coco"),
                "--batch", "4", "--steps", "1", "--repeat", "1", "--workers", "0",
-               "--set-recipe", "compiled=False"]  # fmt: skip
+               "--no-compiled"]  # fmt: skip
     training_speed.main([*command, "--networks", *training_speed.RECIPES])
     said = json.loads(capfd.readouterr().out)
     for name in ("lite0", "lite2", "tiny"):
@@ -90,3 +91,12 @@ def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, 
         # Of one turn, which is its own median.
         ratio = ours["step_images_per_s"] / theirs["step_images_per_s"]
         assert said[name]["ratio"]["step"] == pytest.approx(dict.fromkeys(("median", "least", "most"), ratio), rel=0.03)
+
+
+def test_what_is_switched_off_is_off_and_the_rest_is_as_the_recipe_says(dots_set, tmp_path, monkeypatch):
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr(hooks, "hasten", lambda *_, **how: asked.append(how))
+    for changes in ({}, {"keep_memory": False, "amp": True}):
+        side, _ = training_speed.ours("tiny", dots_set, 4, tmp_path, changes)
+        assert side.model.amp or not changes
+    assert asked == [{"compiled": True, "keep_memory": True}, {"compiled": True, "keep_memory": False}]

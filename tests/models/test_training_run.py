@@ -239,6 +239,24 @@ def test_a_run_whose_crops_are_read_by_others_goes_on_in_its_last_epochs_too(dot
         assert torch.allclose(again[name].double(), value.double(), atol=1e-6), name
 
 
+def test_a_run_keeps_the_precision_of_the_machine_where_it_began(dots_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    changes = {"compiled": False, "batch": 4, "size_hw": (64, 64), "epochs": 2, "warm_up_steps": 2,
+               "beta": {"dots": 0.45}}  # fmt: skip
+    recipe, whole, cut = load_recipe("rtmpose_t_low", changes), tmp_path / "whole", tmp_path / "cut"
+    cut.mkdir()
+    for knows in (True, False):
+        # The second machine would not choose bf16 by itself.
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda knows=knows: {"avx512_bf16": knows})
+        manifest = train.train(recipe, dots_set, None, whole if knows else cut, None)
+        assert manifest["amp"] is True
+        for name in ("recipe.json", "starts.jsonl", "metrics.jsonl", "epoch_1.pth") if knows else ():
+            shutil.copy(whole / name, cut / name)
+    again = weights(cut)["state_dict"]
+    for name, value in weights(whole)["state_dict"].items():
+        assert torch.allclose(again[name].double(), value.double(), atol=1e-6), name
+
+
 def test_a_crop_that_cannot_be_read_is_one_line_also_from_another_process(dots_set, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "DECODED_BYTES", 0)
     shutil.copytree(dots_set, tmp_path / "set")
