@@ -61,7 +61,7 @@ class Part:
 def write_set(
     folder: Path, parts: Sequence[Part], teachers: Sequence[OnnxModel], skeleton: Skeleton, cache: Cache,
     progress: Callable[[int], None] = lambda _: None, beta: Mapping[str, float] | None = None,
-    context: float = CONTEXT,
+    context: float = CONTEXT, size_hw: tuple[int, int] | None = None,
 ) -> tuple[int, int]:  # fmt: skip
     """Write a training set that `models.dataset.PeopleSet` reads; returns how many people are in it, and how many not.
 
@@ -80,19 +80,22 @@ def write_set(
         progress: called with the number of people done since the last call.
         beta: weight of each teacher's loss by its name, for recipes that leave it to the set.
         context: how many times the stored crop is wider than 1.25 boxes.
+        size_hw: the stored crop's; None for as many pixels a box as STORED_HW has. A student that sees more pixels of
+            1.25 boxes than that is trained on softer crops than it will be asked about.
 
     Raises:
         TableError: nobody to train on.
     """
     columns: list[dict[str, FloatArray]] = []
     offsets = [0]
+    size_hw = size_hw or _stored_hw(context)
     problems = [problem for part in parts for problem in part.problems]
     left_out = 0
     with atomic_path(folder / "crops.bin") as temporary, temporary.open("wb") as crops:
         for index, part in enumerate(parts):
             for start in range(0, len(part.people), SHARD):
                 people = part.people.take(slice(start, start + SHARD)).project(skeleton)
-                rows, jpegs, affine, unreadable = _crops(part.images, people, context)
+                rows, jpegs, affine, unreadable = _crops(part.images, people, context, size_hw)
                 problems += unreadable
                 left_out += len(people) - len(rows)
                 progress(len(people))
@@ -113,7 +116,7 @@ def write_set(
         np.savez_compressed(file, offset=np.array(offsets, dtype=np.int64), **arrays)  # type: ignore[arg-type]
     write_problems(folder / "problems.jsonl", problems)
     people_of = [int((arrays["dataset"] == index).sum()) for index in range(len(parts))]
-    write_json(folder / "set.json", _names(parts, people_of, teachers, skeleton, beta or {}, context))
+    write_json(folder / "set.json", _names(parts, people_of, teachers, skeleton, beta or {}, context, size_hw))
     return len(arrays["dataset"]), left_out
 
 
@@ -124,6 +127,7 @@ def _names(
     skeleton: Skeleton,
     beta: Mapping[str, float],
     context: float,
+    size_hw: tuple[int, int],
 ) -> dict[str, Any]:
     """What `set.json` says."""
     taught: list[dict[str, Any]] = [
@@ -136,7 +140,7 @@ def _names(
         "definitions": list(skeleton.definitions),
         "oks_sigmas": list(skeleton.oks_sigmas),
         "flip": skeleton.flip.tolist(),
-        "size_hw": list(_stored_hw(context)),
+        "size_hw": list(size_hw),
         "context": context,
         "datasets": [part.name for part in parts],
         "label_weight": [part.label_weight for part in parts],
@@ -155,12 +159,13 @@ def _stored_hw(context: float) -> tuple[int, int]:
     return height, width
 
 
-def _crops(images: Images, people: People, context: float) -> tuple[list[int], list[bytes], FloatArray, list[Problem]]:
+def _crops(
+    images: Images, people: People, context: float, size_hw: tuple[int, int]
+) -> tuple[list[int], list[bytes], FloatArray, list[Problem]]:
     """Stored crops as JPEG for the people whose picture can be read, their rows and affines, and why others cannot."""
     path = dict(zip(images.image_id, images.path, strict=True))
     box = people.bbox_xywh.copy()
     box[:, :2] -= people.pixel_origin[:, None]
-    size_hw = _stored_hw(context)
     affine = crop.affines(box, size_hw, FACTOR * context)
     rows, jpegs, last = [], [], ""
     pixels: NDArray[np.uint8] | None = None

@@ -87,6 +87,7 @@ class Settings(BaseModel):
         skeletons: whose keypoints the student has; empty for those of all datasets.
         teachers: known teachers, and the weight of each one's loss (beta).
         context: how many times a stored crop is wider than 1.25 boxes; None for `annotator.training.CONTEXT`.
+        size_hw: a stored crop's, in pixels; None for 320 x 240 at that context, and in proportion.
         train, check: datasets.
     """
 
@@ -97,6 +98,7 @@ class Settings(BaseModel):
     skeletons: tuple[str, ...] = ()
     teachers: dict[str, Annotated[float, Field(ge=0)]] = {}
     context: Annotated[float, Field(ge=1)] | None = None
+    size_hw: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] | None = None
     train: tuple[Entry, ...] = ()
     check: tuple[Entry, ...] = ()
 
@@ -134,6 +136,7 @@ def load(path: Path, above: tuple[Path, ...] = ()) -> Settings:
         "skeletons": settings.skeletons or base.skeletons,
         "teachers": base.teachers | settings.teachers,
         "context": settings.context or base.context,
+        "size_hw": settings.size_hw or base.size_hw,
         "train": base.train + settings.train,
         "check": base.check + settings.check,
     }
@@ -150,6 +153,7 @@ class Plan:
     beta: dict[str, float]
     skeleton: Skeleton
     context: float
+    size_hw: tuple[int, int] | None
 
 
 def plan(settings: Settings, data: Path) -> Plan:
@@ -165,7 +169,8 @@ def plan(settings: Settings, data: Path) -> Plan:
     train, check = ([entry.part(data) for entry in entries] for entries in (settings.train, settings.check))
     own = [SKELETONS[name] for name in settings.skeletons] or [part.people.skeleton for part in train + check]
     skeleton = union(*own, name=settings.name or None)
-    return Plan(train, check, teachers, settings.teachers, skeleton, settings.context or CONTEXT)
+    context = settings.context or CONTEXT
+    return Plan(train, check, teachers, settings.teachers, skeleton, context, settings.size_hw)
 
 
 def training_parts(data: Path) -> list[Part]:
@@ -186,9 +191,8 @@ def write(made: Plan, out: Path) -> None:
                 continue
             with Progress() as bar:
                 step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
-                n, left_out = write_set(
-                    out / name, parts, made.teachers, made.skeleton, cache, step, made.beta, made.context
-                )
+                how = (made.beta, made.context, made.size_hw)
+                n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, *how)
             print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
 
 

@@ -81,14 +81,22 @@ def test_the_papers_file_is_read_from_the_official_layouts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("", (320, 240)), ("context = 2.7\n", (576, 432))], ids=["as-it-is", "wide"]
+    ("text", "size"),
+    [
+        ("", (320, 240)),
+        ("context = 2.7\n", (576, 432)),
+        ("size_hw = [384, 288]\n", (384, 288)),
+        ("context = 2.7\nsize_hw = [400, 300]\n", (400, 300)),
+    ],
+    ids=["as-it-is", "wide", "sharp", "wide-and-soft"],
 )
 def test_a_set_stores_as_much_around_people_as_its_file_says(tmp_path, text, size):
     config = configured(tmp_path, text + sources(tmp_path, "coco"))
     main(["--config", str(config), "--data", str(tmp_path), "--out", str(tmp_path / "sets")])
     assert json.loads((tmp_path / "sets" / "train" / "set.json").read_text())["size_hw"] == list(size)
     (tmp_path / "more.toml").write_text('base = "mine.toml"\n')
-    assert load(tmp_path / "more.toml").context == load(config).context
+    more, mine = load(tmp_path / "more.toml"), load(config)
+    assert (more.context, more.size_hw) == (mine.context, mine.size_hw)
 
 
 def test_without_a_union_the_student_has_the_keypoints_of_all_datasets(tmp_path):
