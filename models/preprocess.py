@@ -76,7 +76,9 @@ class Preprocessor(BaseDataPreprocessor):
             points = targets.transform(data["affine"].float(), data["xy"].float() if how.mmpose else best).numpy()
             if self.known:
                 data["known"] = best
-        shapes = self.info["size_hw"], self.size_hw, self.info["context"]
+        # Those of a check may be stored in another size than those of the training.
+        stored_hw = tuple(data.get("crop", self.crops).shape[1:3])
+        shapes = stored_hw, self.size_hw, self.info["context"]
         if how.mmpose:
             affine, mirrored = augment_mmpose.affines(points, self.below, *shapes, how, rng)
         else:

@@ -191,8 +191,9 @@ def write(made: Plan, out: Path) -> None:
                 continue
             with Progress() as bar:
                 step = partial(bar.advance, bar.add_task(name, total=sum(len(one.people) for one in parts)))
-                how = (made.beta, made.context, made.size_hw)
-                n, left_out = write_set(out / name, parts, made.teachers, made.skeleton, cache, step, *how)
+                n, left_out = write_set(
+                    out / name, parts, made.teachers, made.skeleton, cache, step, made.beta, made.context, made.size_hw
+                )
             print(f"{out / name}: {said(n, left_out, parts)}, {len(made.skeleton)} keypoints")
 
 

@@ -81,8 +81,7 @@ def test_ours_and_mmposes_step_are_timed_on_the_same_people(dots_set, tmp_path, 
     images, people = dotted(tmp_path / "coco", 4, COCO_17, source="coco")
     formats.write(tmp_path / "coco.json", Dataset("coco", tmp_path / "coco.json", images, people), "coco")
     command = ["--set", str(dots_set), "--annotations", str(tmp_path / "coco.json"), "--images", str(tmp_path / "coco"),
-               "--batch", "4", "--steps", "1", "--repeat", "1", "--workers", "0",
-               "--no-compiled"]  # fmt: skip
+               "--batch", "4", "--steps", "1", "--repeat", "1", "--workers", "0", "--no-compiled"]  # fmt: skip
     training_speed.main([*command, "--networks", *training_speed.RECIPES])
     said = json.loads(capfd.readouterr().out)
     for name in ("lite0", "lite2", "tiny"):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("mmcv", reason="needs the train extra")
 
+from annotator.images import read_pixels
+from annotator.skeletons import UNION_21
+from annotator.students import crop
+from annotator.students.cache import Cache
+from annotator.training import FACTOR, Part, write_set
 from models import targets
 from models.dataset import PeopleSet
 from models.preprocess import MEAN, STD, Preprocessor
-from tests.models.made import CHANNEL, centroid
+from tests.models.made import CHANNEL, centroid, dotted
 
 SIZE_HW, SPLIT = (128, 96), 4.0
 PLAIN = {"colour": 0, "blank": 0, "half_body": 0}
@@ -55,6 +64,21 @@ def test_a_check_may_have_other_teachers_and_datasets_than_the_training(people, 
     info = people.info | {"teachers": people.info["teachers"] * 2, "label_weight": people.info["label_weight"][:1]}
     found = Preprocessor(info, SIZE_HW, SPLIT)(rows)
     assert torch.equal(found["truth"]["dataset"], rows["dataset"]) and torch.isfinite(found["inputs"]).all()
+
+
+@pytest.mark.parametrize(
+    ("stored_hw", "least", "most"), [((384, 288), 0.95, 1), (None, 0.5, 0.75)], ids=["sharp", "as-it-is"]
+)
+def test_crops_stored_sharper_show_a_network_the_detail_that_propose_cuts(people, tmp_path, stored_hw, least, most):
+    images, table = dotted(tmp_path / "dots", 1)
+    grey = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
+    cv2.imwrite(images.path[0], cv2.GaussianBlur(grey, None, sigmaX=0.6))
+    table, size_hw = replace(table, bbox_xywh=4 * table.bbox_xywh), (256, 192)
+    write_set(tmp_path / "set", [Part("dots", images, table)], [], UNION_21, Cache(None), size_hw=stored_hw)
+    # As a check of a training on crops of another size.
+    shown = pixels(Preprocessor(people.info, size_hw)(PeopleSet(str(tmp_path / "set")).batch([0])))[0]
+    cut = crop.cut(read_pixels(Path(images.path[0])), crop.affines(table.bbox_xywh, size_hw, FACTOR)[0], size_hw)
+    assert least < 1 - ((shown.transpose(1, 2, 0) - cut) ** 2).mean() / cut.var() < most
 
 
 def test_crops_that_are_kept_are_looked_up(people, rows):

@@ -125,20 +125,12 @@ def test_the_last_epochs_are_augmented_otherwise_whatever_came_before(dots_set):
     assert not torch.equal(at(7, first, last), at(7, first, None))
 
 
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
-        ({"context": 2.7, "size_hw": [576, 432]}, r"expected stored crops of context 1\.5, got 2\.7"),
-        ({"size_hw": [384, 288]}, r"expected stored crops of size_hw \[320, 240\], got \[384, 288\]"),
-    ],
-    ids=["more-of-the-picture", "more-pixels"],
-)
-def test_a_check_whose_crops_are_stored_otherwise_than_the_trainings_is_refused(dots_set, tmp_path, stored, message):
+def test_a_check_whose_crops_show_more_than_the_trainings_is_refused(dots_set, tmp_path):
     shutil.copytree(dots_set, tmp_path / "check")
-    info = json.loads((dots_set / "set.json").read_text()) | stored
+    info = json.loads((dots_set / "set.json").read_text()) | {"context": 2.7, "size_hw": [576, 432]}
     (tmp_path / "check" / "set.json").write_text(json.dumps(info))
     recipe = load_recipe("rtmpose_t_low", {"beta": {"dots": 0.45}, "batch": 4})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"expected stored crops of context 1\.5, got 2\.7"):
         runner_config(recipe, dots_set, tmp_path / "check", tmp_path)
 
 

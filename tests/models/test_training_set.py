@@ -10,17 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from annotator import training
 from annotator.errors import FormatError, StorageError, TableError
-from annotator.images import read_pixels
 from annotator.people import ORIGIN, ORIGINS
 from annotator.skeletons import COCO_17, LSP_14, UNION_21
 from annotator.students import crop
 from annotator.students.cache import Cache
 from annotator.training import Part, write_set
-from models import augment
 from tests.models.made import CHANNEL, centroid, dot_teacher, dotted, two_datasets
 
 DRAWN = [UNION_21.index(name) for name in CHANNEL]
@@ -79,31 +76,6 @@ def test_a_wider_stored_crop_is_larger_and_shows_the_box_as_large(tmp_path):
     assert found["affine"][0] == pytest.approx(np.array([[2.13333, 0, 45.33333], [0, 2.13333, 160.0]]), abs=1e-4)
     (pixels,) = stored_crops(tmp_path / "set", found["offset"])
     assert pixels.shape == (576, 432, 3) and pixels[:, 200:230].any() and not pixels[:100].any()
-
-
-def shown_and_cut(folder: Path, stored_hw: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """What a network of 256 x 192 is shown of a detailed picture in training, unmoved, and what `propose` cuts."""
-    images, people = dotted(folder / "dots", 1)
-    grey = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
-    cv2.imwrite(images.path[0], cv2.GaussianBlur(grey, None, sigmaX=0.6))
-    part = Part("dots", images, replace(people, bbox_xywh=4 * people.bbox_xywh))
-    write_set(folder / "set", [part], [], UNION_21, Cache(None), size_hw=stored_hw)
-    info, size_hw = json.loads((folder / "set" / "set.json").read_text()), (256, 192)
-    (stored,) = stored_crops(folder / "set", arrays(folder / "set")["offset"])
-    assert (list(stored.shape[:2]), info["context"]) == (info["size_hw"], 1.5)
-    centre, zoom = augment.unmoved(1, stored.shape[:2], size_hw, info["context"])
-    affine = augment.moves(centre, zoom, np.zeros(1), np.zeros(1, bool), np.array([[96.0, 128.0]]))
-    shown = augment.warp(torch.from_numpy(stored[None]), affine, size_hw)[0].permute(1, 2, 0).numpy()
-    cut = crop.affines(part.people.bbox_xywh, size_hw, training.FACTOR)[0]
-    return shown, crop.cut(read_pixels(Path(images.path[0])), cut, size_hw)
-
-
-@pytest.mark.parametrize(
-    ("stored_hw", "least", "most"), [((384, 288), 0.95, 1), (None, 0.5, 0.75)], ids=["sharp", "as-it-is"]
-)
-def test_crops_stored_sharper_show_a_network_the_detail_that_propose_cuts(tmp_path, stored_hw, least, most):
-    shown, cut = shown_and_cut(tmp_path, stored_hw)
-    assert least < 1 - ((shown - cut) ** 2).mean() / cut.var() < most
 
 
 def test_keypoints_that_the_union_lacks_are_left_out(tmp_path):
